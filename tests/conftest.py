@@ -1,0 +1,39 @@
+"""Fixtures of the whole suite: real databases, made when the first test asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.pgbouncer import PgBouncer
+from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the session, without fsync; tests take `postgres_url`, a database of their own."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a new empty PostgreSQL database, removed after the test with whatever is still connected."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    """PgBouncer, pooling by transaction, in front of `postgres_server`: `pgbouncer.url_of(postgres_url)`."""
+    with PgBouncer(postgres_server) as bouncer:
+        yield bouncer
+
+
+@pytest.fixture
+def sqlite_path(tmp_path: Path) -> Path:
+    """The path of a SQLite file that does not exist yet, in a directory of the test's own."""
+    return tmp_path / "roost.db"
