@@ -1,0 +1,1 @@
+"""Pure functions over facts: no clock, no input or output, no randomness of their own."""

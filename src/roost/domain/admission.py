@@ -1,0 +1,174 @@
+"""What may enter: a request becomes a row, or one clear refusal; nothing is stored before that."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+import msgspec
+
+from roost.domain import holds
+from roost.domain.duration import parse_duration
+from roost.domain.names import check_name
+from roost.domain.records import Flag, HoldRule, JobOptions, JobRow, QueueRules, UniqueClaim
+from roost.domain.retry import RetryRule
+from roost.domain.retry import validate as validate_retry
+from roost.domain.states import State
+from roost.errors import InvalidRequest, TooLarge
+
+INPUT_LIMIT = 256 * 1024
+"""Bytes of an input or a result."""
+SAVED_LIMIT = 1024 * 1024
+"""Bytes of a step's output or a state blob."""
+TAGS_LIMIT = 32
+LATEST = 253402300799000
+"""The last millisecond a time may name: 9999-12-31."""
+
+
+class UniqueWish(msgspec.Struct, frozen=True, kw_only=True):
+    """A unique rule as asked for; see `roost.wire.jobs.Unique`."""
+
+    key: str
+    scope: str
+    within: str | None
+    reject: bool
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as asked for, free of any wire type."""
+
+    kind: str
+    input: str
+    queue: str = "default"
+    priority: int = 5
+    run_at: datetime | None = None
+    delay: str | None = None
+    expires_at: datetime | None = None
+    ttl: str | None = None
+    deadline: str | None = None
+    timeout: str | None = None
+    retry: RetryRule | None = None
+    unique: UniqueWish | None = None
+    hold: HoldRule | None = None
+    tags: dict[str, str] | None = None
+    owner: str | None = None
+    schedule: str | None = None
+    fire_at: int | None = None
+
+
+PLAIN = QueueRules()
+
+
+def plain_row(kind: str, queue: str, priority: int, text: str, path: str) -> JobRow:
+    """The row of a job that asks for nothing special, in a queue that asks for nothing either."""
+    check_name(kind, f"{path}kind")
+    check_name(queue, f"{path}queue")
+    check_size(text, INPUT_LIMIT, f"{path}input")
+    return JobRow(
+        queue=queue,
+        kind=kind,
+        input=text,
+        state=State.READY,
+        reason=None,
+        priority=priority,
+        run_at=None,
+        expires_at=None,
+        deadline_at=None,
+        flags=0,
+        options=None,
+    )
+
+
+def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobRow:
+    """The row to store; raises `InvalidRequest` (or a kind of it) with the field's path, or `TooLarge`."""
+    row = plain_row(request.kind, request.queue, request.priority, request.input, path)
+    run_at = _moment(request.run_at, request.delay, now, f"{path}run_at", f"{path}delay")
+    if run_at is not None and run_at > now:
+        row.state, row.reason, row.run_at = State.WAITING, "scheduled", run_at
+    row.expires_at = _moment(request.expires_at, request.ttl, max(now, run_at or 0), f"{path}expires_at", f"{path}ttl")
+    if row.expires_at is not None and row.expires_at <= max(now, run_at or 0):
+        raise InvalidRequest("the job would expire before it may start", path=f"{path}expires_at", help="give a later time")
+    if request.deadline is not None:
+        row.deadline_at = now + parse_duration(request.deadline, path=f"{path}deadline")
+    retry = request.retry or rules.retry
+    if request.retry is not None:
+        validate_retry(request.retry, f"{path}retry")
+    timeout = request.timeout or rules.timeout
+    hold = request.hold or rules.hold
+    if hold is not None:
+        row.hold = holds.from_rule(hold, subject_of(request), now, f"{path}hold")
+        row.state, row.reason, row.flags = State.HELD, "approval", row.flags | Flag.HOLDS
+    row.unique = _unique(request, now, path)
+    options = JobOptions(
+        retry=retry,
+        timeout_ms=None if timeout is None else parse_duration(timeout, path=f"{path}timeout"),
+        tags=_tags(request.tags, f"{path}tags"),
+        owner=request.owner,
+        unique_key=row.unique.key if row.unique else None,
+        hold=hold,
+        schedule=request.schedule,
+        fire_at=request.fire_at,
+    )
+    row.options = None if options == JobOptions() else msgspec.json.encode(options).decode()
+    return row
+
+
+def subject_of(request: Request) -> str:
+    """What a person sees who must decide whether the job starts: its kind and its input."""
+    return f'{{"kind":"{request.kind}","input":{request.input}}}'
+
+
+def check_size(text: str | bytes, limit: int, path: str) -> None:
+    """Raises `TooLarge` where ``text`` has more than ``limit`` bytes."""
+    # Four bytes a character is the most UTF-8 needs: short texts are not encoded to be counted.
+    if len(text) * 4 > limit:
+        size = len(text) if isinstance(text, bytes) else len(text.encode())
+        if size > limit:
+            raise TooLarge(
+                f"{size:,} bytes, over the limit of {limit:,}",
+                path=path,
+                help="store the data elsewhere and pass a reference to it",
+            )
+
+
+def input_hash(kind: str, text: str) -> str:
+    """SHA-256 over kind and input: whether two requests for one unique key are the same."""
+    return hashlib.sha256(f"{kind}\0{text}".encode()).hexdigest()
+
+
+def _moment(at: datetime | None, after: str | None, base: int, at_path: str, after_path: str) -> int | None:
+    if at is not None and after is not None:
+        raise InvalidRequest("both a time and a duration are given", path=after_path, help=f"leave out {at_path} or this")
+    if after is not None:
+        return base + parse_duration(after, path=after_path)
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        raise InvalidRequest("the time has no offset", path=at_path, help="write it as 2026-11-21T09:00:00Z or with +01:00")
+    value = round(at.timestamp() * 1000)
+    if not 0 <= value <= LATEST:
+        raise InvalidRequest("the time is out of range", path=at_path, help="give a time between 1970 and 9999")
+    return value
+
+
+def _unique(request: Request, now: int, path: str) -> UniqueClaim | None:
+    wish = request.unique
+    if wish is None:
+        return None
+    scope = {"kind": f"kind:{request.kind}", "queue": f"queue:{request.queue}", "global": "global"}[wish.scope]
+    until = None if wish.within is None else now + parse_duration(wish.within, path=f"{path}unique.within")
+    return UniqueClaim(
+        key=f"{scope}\n{wish.key}", input_hash=input_hash(request.kind, request.input), until=until, reject=wish.reject
+    )
+
+
+def _tags(tags: dict[str, str] | None, path: str) -> dict[str, str] | None:
+    if tags is None:
+        return None
+    if len(tags) > TAGS_LIMIT:
+        raise InvalidRequest(f"{len(tags)} tags, over the limit of {TAGS_LIMIT}", path=path, help="use fewer tags")
+    for key, value in tags.items():
+        check_name(key, f"{path}.{key[:40]}")
+        if len(value) > 256:
+            raise InvalidRequest("the tag's value is over 256 characters", path=f"{path}.{key}", help="shorten it")
+    return tags or None

@@ -1,0 +1,128 @@
+"""How an attempt's end becomes the job's next state: one function for every way an attempt can end.
+
+Handlers' outcomes, reaped leases, elapsed deadlines and denied holds all come through here, so a rule written once holds
+on every path.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from roost.domain.records import Flag, HoldRow, JobFacts
+from roost.domain.retry import RetryRule, delay_ms
+from roost.domain.states import TERMINAL, Event, State, follow
+
+DEFAULT_RETRY = RetryRule()
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended, as its worker (or the reaper, for ``lost``) tells it."""
+
+    kind: Literal["succeed", "fail", "snooze", "sleep", "cancel", "release", "hold", "lost"]
+    result: str | None = None
+    error: str | None = None
+    """`roost.wire.jobs.ErrorInfo` as JSON text."""
+    fatal: bool = False
+    timed_out: bool = False
+    died: bool = False
+    after_ms: int | None = None
+    hold: HoldRow | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What to write: the job's next state and the ended attempt's outcome."""
+
+    state: State
+    reason: str | None
+    run_at: int | None
+    failures: int
+    deaths: int
+    flags: int
+    finished_at: int | None
+    outcome: str
+
+
+SUCCEEDED = "succeeded"
+
+
+def decide(facts: JobFacts, ending: Ending, now: int, rng_value: float) -> Verdict:
+    """The verdict on a running job whose attempt ended; ``rng_value`` in [0, 1) spreads the retry.
+
+    A requested cancel wins over whatever the handler returned after it; a passed deadline ends the job.
+    """
+    failures, deaths, flags = facts.failures, facts.deaths, facts.flags
+    event, reason, run_at = Event.SUCCEED, None, None
+    outcome = SUCCEEDED
+    if ending.kind == "fail":
+        failures += 1
+        deaths += ending.died
+        outcome = "timed_out" if ending.timed_out else "failed"
+        event, reason, run_at = _retry(facts, ending, failures, now, rng_value)
+    elif ending.kind == "lost":
+        failures += 1
+        deaths += 1
+        outcome = "lost"
+        event, reason, run_at = _retry(facts, ending, failures, now, rng_value)
+    elif ending.kind in ("snooze", "sleep"):
+        outcome = reason = "snoozed" if ending.kind == "snooze" else "sleeping"
+        event, run_at = Event.POSTPONE, now + (ending.after_ms or 0)
+    elif ending.kind == "release":
+        event, outcome = Event.RELEASE, "released"
+    elif ending.kind == "hold":
+        hold = ending.hold
+        reason = hold.reason if hold else "manual"
+        event, outcome, flags = Event.HOLD, "held", flags | Flag.HOLDS
+    elif ending.kind == "cancel":
+        event, reason, outcome = Event.CANCEL, "handler", "cancelled"
+
+    late = facts.deadline_at is not None and facts.deadline_at <= now
+    if flags & Flag.CANCEL_REQUESTED or (late and event is not Event.SUCCEED):
+        event, run_at = Event.CANCEL, None
+        reason = "duration_limit" if late else "requested"
+        outcome = outcome if ending.kind in ("fail", "lost") else "cancelled"
+    state = follow(State.RUNNING, event)
+    terminal = state in TERMINAL
+    return Verdict(
+        state=state,
+        reason=reason,
+        run_at=run_at,
+        failures=failures,
+        deaths=deaths,
+        flags=flags & ~(Flag.CANCEL_REQUESTED | Flag.WATCHED) if terminal else flags,
+        finished_at=now if terminal else None,
+        outcome=outcome,
+    )
+
+
+def _retry(
+    facts: JobFacts, ending: Ending, failures: int, now: int, rng_value: float
+) -> tuple[Event, str | None, int | None]:
+    """The handler's words win over the rule: fatal ends it, an explicit delay replaces the backoff."""
+    if ending.fatal:
+        return Event.FAIL, "fatal", None
+    rule = facts.options.retry or DEFAULT_RETRY
+    if failures > rule.retries:
+        reason = "time_limit" if ending.timed_out else "lost" if ending.kind == "lost" else "attempts_exhausted"
+        return Event.FAIL, reason, None
+    if ending.kind == "lost" and ending.after_ms is None:
+        # The worker died, not the work: nothing is gained by making the job wait as well.
+        return Event.RELEASE, None, None
+    delay = ending.after_ms if ending.after_ms is not None else delay_ms(rule, failures, rng_value)
+    return Event.RETRY, "retry", now + delay
+
+
+def cancel(facts: JobFacts) -> Event | None:
+    """The event of a cancel: None for a running job (it is asked, not told); `Conflict` for a terminal one."""
+    if facts.state is State.RUNNING:
+        return None
+    follow(facts.state, Event.CANCEL)
+    return Event.CANCEL
+
+
+def reopen(facts: JobFacts) -> Event:
+    """The event of a reopen; `Conflict` where the job has not ended."""
+    event = Event.REOPEN_HELD if facts.options.hold is not None else Event.REOPEN
+    follow(facts.state, event)
+    return event

@@ -1,0 +1,328 @@
+"""What a store does for the service: a handful of set-based operations, each one transaction.
+
+`Batch` is the hot path: everything of one moment that needs no answer from the rules beforehand. `Action` is one control
+operation. Both are plain data, so that they cross a process boundary as they are. Refusals are answers (`Problem`), never
+exceptions: a set cannot half-fail.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from roost.domain.holds import Decision
+from roost.domain.records import JobRow, QueueRules
+from roost.domain.schedule import ScheduleRule
+from roost.domain.settle import Ending
+from roost.domain.states import State
+from roost.wire.problems import Problem
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True):
+    """An operation id and the SHA-256 of the request it stands for."""
+
+    id: str
+    fingerprint: str
+
+
+class EnqueueWork(msgspec.Struct, array_like=True):
+    """Admitted jobs of one call."""
+
+    rows: list[JobRow]
+    operation: Operation | None = None
+
+
+class ClaimWork(msgspec.Struct, array_like=True):
+    """One claim; ``token`` fences all it gets."""
+
+    queues: list[str]
+    limit: int
+    token: str
+    worker: str
+    lease_ms: int
+    operation: Operation | None = None
+
+
+class SettleRow(msgspec.Struct, array_like=True):
+    id: int
+    token: str
+    ending: Ending
+
+
+class BeatRow(msgspec.Struct, array_like=True):
+    id: int
+    token: str
+    lease_ms: int
+    progress: str | None = None
+    saved: str | None = None
+    logs: list[tuple[int, str, str]] = []
+    """(at, level, message)"""
+
+
+class StepRow(msgspec.Struct, array_like=True):
+    id: int
+    token: str
+    name: str
+    kind: str
+    input_hash: str
+    output: str
+    usage: str | None
+    started_at: int | None
+    progress: str | None = None
+    saved: str | None = None
+
+
+class Batch(msgspec.Struct, array_like=True):
+    """The work of one moment, as lists of calls; ``now`` is the moment."""
+
+    now: int
+    enqueues: list[EnqueueWork] = []
+    settles: list[list[SettleRow]] = []
+    beats: list[list[BeatRow]] = []
+    steps: list[StepRow] = []
+    claims: list[ClaimWork] = []
+
+
+class EnqueuedRow(msgspec.Struct, array_like=True):
+    id: int
+    duplicate: bool = False
+    problem: Problem | None = None
+
+
+class ClaimAnswer(msgspec.Struct, array_like=True):
+    """``jobs`` is the JSON array of `roost.wire.attempts.Lease`, ``count`` its length."""
+
+    token: str
+    lease_ms: int
+    count: int
+    jobs: str
+
+
+class SettledRow(msgspec.Struct, array_like=True):
+    id: int
+    state: State | None
+    problem: Problem | None = None
+
+
+class BeatenRow(msgspec.Struct, array_like=True):
+    id: int
+    cancel: bool = False
+    problem: Problem | None = None
+
+
+class StepAnswer(msgspec.Struct, array_like=True):
+    """``step`` is `roost.wire.attempts.Step` as JSON text."""
+
+    step: str
+    recorded: bool
+    problem: Problem | None = None
+
+
+class Effects(msgspec.Struct, array_like=True):
+    """What a commit means for those who wait: told to the hub, and to the other nodes as a hint."""
+
+    ready: dict[str, int] = {}
+    """Queue to how many of its jobs became ready."""
+    ended: list[int] = []
+    """Jobs that became terminal and somebody may wait for."""
+    due_at: int | None = None
+    """The earliest time anything stored now wants attention (a run_at, an expiry, a deadline)."""
+    schedules: bool = False
+    """A schedule was changed, or a job it waits for ended."""
+
+
+class Applied(msgspec.Struct, array_like=True):
+    """Answers to a `Batch`, list for list; an enqueue or a claim may be refused as a whole (`operation_mismatch`)."""
+
+    enqueued: list[list[EnqueuedRow] | Problem]
+    settled: list[list[SettledRow]]
+    beaten: list[list[BeatenRow]]
+    steps: list[StepAnswer]
+    claimed: list[ClaimAnswer | Problem]
+    effects: Effects
+
+
+# --- actions: one control operation each ------------------------------------------------------------------------------
+
+
+class CancelJobs(msgspec.Struct, tag=True):
+    id: int
+    actor: str = ""
+    note: str = ""
+
+
+class ReopenJobs(msgspec.Struct, tag=True):
+    id: int
+    actor: str = ""
+    note: str = ""
+
+
+class DeleteJobs(msgspec.Struct, tag=True):
+    id: int
+
+
+class SetQueuePaused(msgspec.Struct, tag=True):
+    name: str
+    paused: bool
+    actor: str = ""
+
+
+class SetQueueRules(msgspec.Struct, tag=True):
+    name: str
+    rules: QueueRules
+    actor: str = ""
+
+
+class PutSchedule(msgspec.Struct, tag=True, kw_only=True):
+    name: str
+    rule: ScheduleRule
+    job: str
+    """`roost.wire.jobs.NewJob` as JSON text: the template."""
+    paused: bool | None
+    remove_after_last: bool
+    next_fire: int | None
+    actor: str = ""
+
+
+class SetSchedulePaused(msgspec.Struct, tag=True):
+    name: str
+    paused: bool
+    actor: str = ""
+
+
+class DeleteSchedule(msgspec.Struct, tag=True):
+    name: str
+    actor: str = ""
+
+
+class Fire(msgspec.Struct, array_like=True):
+    """One instant of a schedule: the job to create, or why none is."""
+
+    fire_at: int
+    outcome: str
+    """fired, run_now, skipped, missed, replaced"""
+    row: JobRow | None
+    cancel_job: int | None = None
+    """The previous job that ``replace`` ends."""
+
+
+class FireSchedule(msgspec.Struct, tag=True, kw_only=True):
+    """Fires of one schedule and its next fire; does nothing where another node was first.
+
+    ``expected`` is the next fire the plan was made from (None for a run now, which shifts nothing).
+    """
+
+    name: str
+    expected: int | None
+    fires: list[Fire]
+    next_fire: int | None
+    queued: bool = False
+    """A fire waits for the previous job's end."""
+    watch_job: int | None = None
+    """The job whose end this schedule waits for."""
+    remove: bool = False
+
+
+class DecideHold(msgspec.Struct, tag=True, kw_only=True):
+    id: int
+    decision: Decision
+    subject_hash: str
+    actor: str
+    note: str
+    answer: str | None = None
+
+
+class ExtendHold(msgspec.Struct, tag=True, kw_only=True):
+    id: int
+    by_ms: int
+    actor: str
+
+
+class RegisterWorker(msgspec.Struct, tag=True):
+    id: str
+    data: str
+    """`roost.wire.attempts.Register` as JSON text."""
+
+
+class Promote(msgspec.Struct, tag=True):
+    """Due jobs become ready, late ones expire, overdue ones are cancelled, holds' deadlines fire."""
+
+    limit: int = 5000
+
+
+class Reap(msgspec.Struct, tag=True):
+    """Leases that ran out before ``before`` end as lost."""
+
+    before: int
+    limit: int = 1000
+
+
+class Prune(msgspec.Struct, tag=True, kw_only=True):
+    """Forget terminal jobs of ``queue`` in ``state`` that ended before ``before``; old operation ids too."""
+
+    queue: str
+    state: str
+    before: int
+    limit: int = 1000
+
+
+class PruneOld(msgspec.Struct, tag=True, kw_only=True):
+    """Forget operation ids, workers and runs not heard of since ``before``."""
+
+    before: int
+
+
+Action = (
+    CancelJobs
+    | ReopenJobs
+    | DeleteJobs
+    | SetQueuePaused
+    | SetQueueRules
+    | PutSchedule
+    | SetSchedulePaused
+    | DeleteSchedule
+    | FireSchedule
+    | DecideHold
+    | ExtendHold
+    | RegisterWorker
+    | Promote
+    | Reap
+    | Prune
+    | PruneOld
+)
+
+
+class Call(msgspec.Struct, array_like=True):
+    """An action at a moment, maybe under an operation id."""
+
+    now: int
+    action: Action
+    operation: Operation | None = None
+
+
+class Acted(msgspec.Struct, array_like=True):
+    """The action's answer: ``reply`` is its wire reply as JSON text, ``count`` how many things it touched."""
+
+    reply: str
+    effects: Effects
+    count: int = 0
+    more: bool = False
+    """The limit was reached: there is more to do at once."""
+    problem: Problem | None = None
+
+
+class Engine(Protocol):
+    """A store's writing side; not thread-safe unless it says so."""
+
+    def apply(self, batch: Batch) -> Applied:
+        """All of ``batch`` in one durable transaction; raises `Unavailable`, `OutcomeUnknown`, `StoreError`."""
+        ...
+
+    def act(self, call: Call) -> Acted:
+        """One action in one durable transaction; raises as `apply`."""
+        ...
+
+    def close(self) -> None:
+        """Give the store back; twice does no harm."""
+        ...

@@ -1,0 +1,212 @@
+"""Attempts: what a worker and the server tell each other."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from roost.domain.names import Name
+from roost.domain.states import State
+from roost.wire.codec import Wire
+from roost.wire.jobs import Duration, ErrorInfo, JobId, Json, Progress
+from roost.wire.problems import Problem
+
+Token = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="the lease's random token")]
+
+
+class ClaimJobs(Wire, kw_only=True):
+    """Take up to ``limit`` jobs, from the queues in strict order; wait up to ``wait`` (60 s) while there are none."""
+
+    worker: Name
+    queues: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=64)]
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+    lease: Duration = "15s"
+    wait: Duration = "0s"
+
+
+class Lease(Wire, kw_only=True):
+    """A job as its worker gets it; ``flags`` tell what to load before it starts (see `roost.domain.records.Flag`)."""
+
+    id: JobId
+    kind: str
+    queue: str
+    attempt: int
+    failures: int = 0
+    flags: int = 0
+    timeout_ms: int | None = None
+    deadline_ms: int | None = None
+    """Milliseconds since the epoch by which the whole job must have ended."""
+    input: Json
+
+
+class Claimed(Wire, kw_only=True):
+    """Leases with one token for all of this claim; ``lease_ms`` counts from before the claim was sent."""
+
+    token: str
+    lease_ms: int
+    jobs: list[Lease]
+
+
+class RawClaimed(Wire, kw_only=True):
+    """`Claimed` as the server sends it: the database wrote the jobs' JSON."""
+
+    token: str
+    lease_ms: int
+    jobs: Json
+
+
+class NewHold(Wire, kw_only=True):
+    """A question to a person: ``subject`` is what they see and decide on."""
+
+    reason: Literal["approval", "question"] = "approval"
+    title: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    subject: Json
+    expires: Duration | None = None
+    on_expiry: Literal["deny", "approve"] = "deny"
+
+
+class Outcome(Wire, kw_only=True):
+    """How an attempt ended, fenced by its token.
+
+    ``succeed`` with ``result``; ``fail`` with ``error`` (``fatal``: no retry; ``after``: this delay instead of the
+    rule's); ``snooze`` and ``sleep`` for ``after``; ``cancel``; ``release`` (interrupted, not failed); ``hold``.
+    """
+
+    id: JobId
+    token: Token
+    outcome: Literal["succeed", "fail", "snooze", "sleep", "cancel", "release", "hold"] = "succeed"
+    result: Json | None = None
+    error: ErrorInfo | None = None
+    fatal: bool = False
+    timed_out: bool = False
+    died: bool = False
+    """The handler's process died under it (signal, memory, crash)."""
+    after: Duration | None = None
+    hold: NewHold | None = None
+
+
+class SettleJobs(Wire, kw_only=True):
+    """Outcomes of many attempts, in one transaction; each is accepted or refused by itself."""
+
+    outcomes: Annotated[list[Outcome], msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class Settled(Wire, kw_only=True):
+    """The state the job is in now, or why the outcome was refused."""
+
+    id: JobId
+    state: State | None = None
+    error: Problem | None = None
+
+
+class SettledJobs(Wire, kw_only=True):
+    results: list[Settled]
+
+
+class NewLogLine(Wire, kw_only=True):
+    message: Annotated[str, msgspec.Meta(max_length=4096)]
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    at: int | None = None
+    """Milliseconds since the epoch; now where None."""
+
+
+class Beat(Wire, kw_only=True):
+    """One lease renewed, with what the handler has to tell."""
+
+    id: JobId
+    token: Token
+    progress: Progress | None = None
+    saved: Json | None = None
+    logs: Annotated[list[NewLogLine], msgspec.Meta(max_length=1000)] = []
+
+
+class Heartbeat(Wire, kw_only=True):
+    """All the leases of a worker in one call."""
+
+    worker: Name
+    lease: Duration = "15s"
+    beats: Annotated[list[Beat], msgspec.Meta(max_length=1000)]
+
+
+class Beaten(Wire, kw_only=True):
+    """``cancel``: stop the handler; ``error`` (lease_lost): somebody else has the job."""
+
+    id: JobId
+    cancel: bool = False
+    error: Problem | None = None
+
+
+class HeartbeatReply(Wire, kw_only=True):
+    beats: list[Beaten]
+
+
+class RecordStep(Wire, kw_only=True):
+    """A piece of work that is done; progress and state blob travel in the same fenced write."""
+
+    id: JobId = 0
+    token: Token
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    kind: Literal["code", "llm", "tool", "sleep", "wait"] = "code"
+    input_hash: Annotated[str, msgspec.Meta(max_length=64)]
+    output: Json
+    usage: Json | None = None
+    started_at: int | None = None
+    progress: Progress | None = None
+    saved: Json | None = None
+
+
+class Step(Wire, kw_only=True):
+    """A recorded step; ``output`` is byte for byte what was recorded."""
+
+    number: int
+    name: str
+    kind: str
+    input_hash: str
+    output: Json
+    usage: Json | None = None
+    attempt: int
+    started_at: str | None = None
+    finished_at: str
+
+
+class RecordedStep(Wire, kw_only=True):
+    """The step as it stands; ``recorded`` is False when it was there already."""
+
+    step: Step
+    recorded: bool
+
+
+class Steps(Wire, kw_only=True):
+    steps: list[Step]
+
+
+class Register(Wire, kw_only=True):
+    """A worker says who it is; repeated at each start."""
+
+    id: Name = ""
+    host: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    pid: int = 0
+    queues: list[Name] = []
+    kinds: list[Name] = []
+    concurrency: int = 1
+    version: str = ""
+
+
+class Worker(Wire, kw_only=True):
+    """A worker that was heard of lately."""
+
+    id: str
+    host: str
+    pid: int
+    queues: list[str]
+    kinds: list[str]
+    concurrency: int
+    version: str
+    running: int
+    started_at: str
+    seen_at: str
+
+
+class Workers(Wire, kw_only=True):
+    workers: list[Worker]

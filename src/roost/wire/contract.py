@@ -1,0 +1,223 @@
+"""The API as one table: every operation once, for the server's routes, the clients and the OpenAPI document alike.
+
+A request's fields travel in the path (where the template names them), then in the query string (GET, DELETE) or in the JSON
+body (POST, PUT). A call that changes something may carry an operation id; repeated with the same id it gets the same answer.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from roost.wire import attempts, holds, jobs, queues, schedules, server
+from roost.wire.codec import Wire
+
+Q = TypeVar("Q", bound=Wire)
+A = TypeVar("A", bound=Wire)
+
+PREFIX = "/api/v1"
+OPERATION_HEADER = "operation-id"
+OPERATION_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
+
+Lane = Literal["read", "enqueue", "claim", "settle", "write"]
+"""What is shed first under overload: read, enqueue, claim, write; settle (and heartbeat, step) never."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Operation(Generic[Q, A]):
+    """One call of the API."""
+
+    name: str
+    """``noun.verb``: the tag and the method of the client and of the service."""
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    request: type[Q]
+    reply: type[A]
+    lane: Lane
+    summary: str
+    status: int = 200
+
+    @property
+    def path_fields(self) -> tuple[str, ...]:
+        """The request's fields that the path carries."""
+        return tuple(re.findall(r"{(\w+)}", self.path))
+
+    @property
+    def mutates(self) -> bool:
+        """Whether it changes anything, and so takes an operation id."""
+        return self.lane != "read"
+
+
+ENQUEUE = Operation("jobs.enqueue", "POST", "/jobs", jobs.NewJob, jobs.Enqueued, "enqueue", "Enqueue a job", 201)
+ENQUEUE_MANY = Operation(
+    "jobs.enqueue_many",
+    "POST",
+    "/jobs/batch",
+    jobs.EnqueueJobs,
+    jobs.EnqueuedJobs,
+    "enqueue",
+    "Enqueue many jobs in one transaction",
+    201,
+)
+CLAIM = Operation("jobs.claim", "POST", "/jobs/claim", attempts.ClaimJobs, attempts.Claimed, "claim", "Claim jobs to run")
+SETTLE = Operation(
+    "jobs.settle", "POST", "/jobs/settle", attempts.SettleJobs, attempts.SettledJobs, "settle", "End attempts"
+)
+HEARTBEAT = Operation(
+    "jobs.heartbeat",
+    "POST",
+    "/jobs/heartbeat",
+    attempts.Heartbeat,
+    attempts.HeartbeatReply,
+    "settle",
+    "Renew leases; report progress, state and log lines; learn of cancels",
+)
+RECORD_STEP = Operation(
+    "jobs.record_step",
+    "POST",
+    "/jobs/{id}/steps",
+    attempts.RecordStep,
+    attempts.RecordedStep,
+    "settle",
+    "Record a step once",
+)
+STEPS = Operation("jobs.steps", "GET", "/jobs/{id}/steps", jobs.JobRef, attempts.Steps, "read", "A job's recorded steps")
+GET_JOB = Operation("jobs.get", "GET", "/jobs/{id}", jobs.JobRef, jobs.Job, "read", "A job, whole")
+WAIT_JOB = Operation("jobs.wait", "GET", "/jobs/{id}/wait", jobs.WaitJob, jobs.Job, "read", "Wait for a job's end")
+LIST_JOBS = Operation("jobs.list", "GET", "/jobs", jobs.ListJobs, jobs.JobPage, "read", "A page of jobs, newest first")
+JOB_EVENTS = Operation("jobs.events", "GET", "/jobs/{id}/events", jobs.JobRef, jobs.JobEvents, "read", "A job's history")
+JOB_LOGS = Operation("jobs.logs", "GET", "/jobs/{id}/logs", jobs.ListLogs, jobs.LogPage, "read", "A job's log lines")
+EXPLAIN_JOB = Operation(
+    "jobs.explain", "GET", "/jobs/{id}/explain", jobs.JobRef, jobs.Explanation, "read", "Why a job is where it is"
+)
+CANCEL_JOB = Operation(
+    "jobs.cancel", "POST", "/jobs/{id}/cancel", jobs.CancelJob, jobs.JobSummary, "write", "Cancel a job"
+)
+REOPEN_JOB = Operation(
+    "jobs.reopen", "POST", "/jobs/{id}/reopen", jobs.ReopenJob, jobs.JobSummary, "write", "Run a terminal job again"
+)
+DELETE_JOB = Operation(
+    "jobs.delete", "DELETE", "/jobs/{id}", jobs.JobRef, jobs.Empty, "write", "Delete a job that is not running"
+)
+
+LIST_QUEUES = Operation("queues.list", "GET", "/queues", jobs.Empty, queues.Queues, "read", "All queues with their counts")
+GET_QUEUE = Operation("queues.get", "GET", "/queues/{name}", queues.QueueRef, queues.Queue, "read", "A queue")
+PAUSE_QUEUE = Operation(
+    "queues.pause", "POST", "/queues/{name}/pause", queues.PauseQueue, queues.Queue, "write", "Start no more of its jobs"
+)
+RESUME_QUEUE = Operation(
+    "queues.resume", "POST", "/queues/{name}/resume", queues.PauseQueue, queues.Queue, "write", "Start its jobs again"
+)
+EDIT_QUEUE = Operation(
+    "queues.edit", "PUT", "/queues/{name}/rules", queues.EditQueue, queues.Queue, "write", "Set a queue's rules"
+)
+
+LIST_SCHEDULES = Operation(
+    "schedules.list", "GET", "/schedules", jobs.Empty, schedules.Schedules, "read", "All schedules"
+)
+GET_SCHEDULE = Operation(
+    "schedules.get", "GET", "/schedules/{name}", schedules.ScheduleRef, schedules.Schedule, "read", "A schedule"
+)
+PUT_SCHEDULE = Operation(
+    "schedules.put",
+    "PUT",
+    "/schedules/{name}",
+    schedules.PutSchedule,
+    schedules.Schedule,
+    "write",
+    "Create or edit a schedule",
+)
+PREVIEW_RULE = Operation(
+    "schedules.preview_rule",
+    "POST",
+    "/schedules/preview",
+    schedules.PreviewRule,
+    schedules.Preview,
+    "read",
+    "The next fires of a rule, before it is stored",
+)
+PREVIEW_SCHEDULE = Operation(
+    "schedules.preview",
+    "GET",
+    "/schedules/{name}/preview",
+    schedules.PreviewSchedule,
+    schedules.Preview,
+    "read",
+    "A schedule's next fires",
+)
+PAUSE_SCHEDULE = Operation(
+    "schedules.pause",
+    "POST",
+    "/schedules/{name}/pause",
+    schedules.ScheduleRef,
+    schedules.Schedule,
+    "write",
+    "Fire no more; the next fire is kept",
+)
+RESUME_SCHEDULE = Operation(
+    "schedules.resume",
+    "POST",
+    "/schedules/{name}/resume",
+    schedules.ScheduleRef,
+    schedules.Schedule,
+    "write",
+    "Fire again",
+)
+RUN_SCHEDULE = Operation(
+    "schedules.run",
+    "POST",
+    "/schedules/{name}/run",
+    schedules.ScheduleRef,
+    jobs.Enqueued,
+    "write",
+    "Fire now; the next fire is not shifted",
+    201,
+)
+DELETE_SCHEDULE = Operation(
+    "schedules.delete",
+    "DELETE",
+    "/schedules/{name}",
+    schedules.ScheduleRef,
+    jobs.Empty,
+    "write",
+    "Delete a schedule; its jobs and runs stay",
+)
+LIST_RUNS = Operation(
+    "schedules.runs", "GET", "/schedules/{name}/runs", schedules.ListRuns, schedules.Runs, "read", "What its fires became"
+)
+
+LIST_HOLDS = Operation("holds.list", "GET", "/holds", holds.ListHolds, holds.HoldPage, "read", "Questions to people")
+GET_HOLD = Operation("holds.get", "GET", "/holds/{id}", holds.HoldRef, holds.Hold, "read", "A hold with its subject")
+APPROVE_HOLD = Operation(
+    "holds.approve", "POST", "/holds/{id}/approve", holds.DecideHold, holds.Hold, "write", "Let the job go on"
+)
+DENY_HOLD = Operation("holds.deny", "POST", "/holds/{id}/deny", holds.DecideHold, holds.Hold, "write", "Fail the job")
+ANSWER_HOLD = Operation(
+    "holds.answer", "POST", "/holds/{id}/answer", holds.AnswerHold, holds.Hold, "write", "Answer, and let the job go on"
+)
+EXTEND_HOLD = Operation(
+    "holds.extend", "POST", "/holds/{id}/extend", holds.ExtendHold, holds.Hold, "write", "Move the deadline"
+)
+
+LIST_WORKERS = Operation(
+    "workers.list", "GET", "/workers", jobs.Empty, attempts.Workers, "read", "Workers heard of lately"
+)
+REGISTER_WORKER = Operation(
+    "workers.register",
+    "PUT",
+    "/workers/{id}",
+    attempts.Register,
+    jobs.Empty,
+    "settle",
+    "A worker says who it is",
+)
+
+LIVE = Operation("health.live", "GET", "/health/live", jobs.Empty, server.Health, "read", "The process answers")
+READY = Operation("health.ready", "GET", "/health/ready", jobs.Empty, server.Health, "read", "The store answers")
+INFO = Operation("server.info", "GET", "/info", jobs.Empty, server.Info, "read", "Versions and the guarantee in force")
+
+OPERATIONS: tuple[Operation[Wire, Wire], ...] = tuple(
+    value for value in globals().values() if isinstance(value, Operation)
+)
+"""All of them, in the order they are documented."""

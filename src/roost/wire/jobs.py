@@ -1,0 +1,252 @@
+"""Jobs: what is enqueued, and what is told of a job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from roost.domain.names import Name
+from roost.domain.records import HoldRule
+from roost.domain.retry import RetryRule
+from roost.domain.states import State
+from roost.wire.codec import Wire
+from roost.wire.problems import Problem
+
+Duration = Annotated[
+    str, msgspec.Meta(description='such as "30s", "5m", "1h30m"', extra_json_schema={"examples": ["30s"]})
+]
+JobId = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Json = msgspec.Raw
+NULL: Json = msgspec.Raw(b"null")
+
+
+class Unique(Wire, kw_only=True):
+    """At most one job holds ``key`` (within its scope) until it ends, or ``within`` a period from the enqueue."""
+
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    scope: Literal["kind", "queue", "global"] = "kind"
+    within: Duration | None = None
+    on_conflict: Literal["return", "reject"] = "return"
+
+
+class NewJob(Wire, kw_only=True):
+    """A job to enqueue: ``kind`` and ``input`` say what, the rest when and how."""
+
+    kind: Name
+    input: Json = NULL
+    queue: Name = "default"
+    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = 5
+    """9 goes first; low, normal and high are 2, 5 and 8."""
+    run_at: datetime | None = None
+    delay: Duration | None = None
+    """From now; instead of ``run_at``."""
+    expires_at: datetime | None = None
+    ttl: Duration | None = None
+    """From ``run_at`` (or now): not started by then, it expires; instead of ``expires_at``."""
+    deadline: Duration | None = None
+    """From now: not ended by then, it is cancelled, running or not."""
+    timeout: Duration | None = None
+    """The longest one attempt may take."""
+    retry: RetryRule | None = None
+    unique: Unique | None = None
+    hold: HoldRule | None = None
+    tags: dict[str, str] | None = None
+    owner: str | None = None
+
+
+class EnqueueJobs(Wire, kw_only=True):
+    """Many jobs, stored in one transaction: all or, where one is invalid, none."""
+
+    jobs: Annotated[list[NewJob], msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class Enqueued(Wire, kw_only=True):
+    """Where a job went; ``duplicate`` when it was there already; ``error`` when its unique key is another's."""
+
+    id: JobId
+    duplicate: bool = False
+    error: Problem | None = None
+
+
+class EnqueuedJobs(Wire, kw_only=True):
+    """One answer for each job, in order."""
+
+    jobs: list[Enqueued]
+
+
+class JobRef(Wire, kw_only=True):
+    """Which job."""
+
+    id: JobId = 0
+
+
+class JobSummary(Wire, kw_only=True):
+    """A job in a list; times are RFC 3339 in UTC."""
+
+    id: JobId
+    kind: str
+    queue: str
+    state: State
+    reason: str | None = None
+    priority: int
+    attempt: int
+    failures: int
+    created_at: str
+    run_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    expires_at: str | None = None
+    deadline_at: str | None = None
+    worker: str | None = None
+    cancel_requested: bool = False
+
+
+class Progress(Wire, kw_only=True):
+    """How far a job is."""
+
+    current: float | None = None
+    total: float | None = None
+    message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+
+
+class ErrorInfo(Wire, kw_only=True):
+    """What an attempt failed with, in any language's terms."""
+
+    type: Annotated[str, msgspec.Meta(max_length=200)]
+    message: Annotated[str, msgspec.Meta(max_length=10_000)] = ""
+    traceback: Annotated[str, msgspec.Meta(max_length=60_000)] = ""
+
+
+class Attempt(Wire, kw_only=True):
+    """One try at a job by one worker."""
+
+    number: int
+    worker: str | None
+    started_at: str | None
+    ended_at: str | None = None
+    outcome: str | None = None
+    """None while it runs; else succeeded, failed, lost, snoozed, sleeping, held, released, cancelled, timed_out."""
+    error: ErrorInfo | None = None
+
+
+class Job(JobSummary, kw_only=True):
+    """A job, whole."""
+
+    input: Json
+    result: Json | None = None
+    error: ErrorInfo | None = None
+    """The last attempt's error."""
+    progress: Progress | None = None
+    saved: Json | None = None
+    """The handler's state blob."""
+    tags: dict[str, str] | None = None
+    owner: str | None = None
+    timeout: Duration | None = None
+    retry: RetryRule | None = None
+    unique_key: str | None = None
+    schedule: str | None = None
+    attempts: list[Attempt] = []
+    lease_until: str | None = None
+
+
+class ListJobs(Wire, kw_only=True):
+    """A page of jobs, newest first; ``cursor`` goes on where the last page ended."""
+
+    state: list[State] | None = None
+    queue: list[Name] | None = None
+    kind: list[Name] | None = None
+    schedule: Name | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
+    cursor: str | None = None
+
+
+class JobPage(Wire, kw_only=True):
+    """``cursor`` is None on the last page."""
+
+    jobs: list[JobSummary]
+    cursor: str | None = None
+
+
+class JobEvent(Wire, kw_only=True):
+    """One fact of a job's life, numbered from 1 in the order it happened."""
+
+    number: int
+    at: str
+    type: str
+    """created, ready, started, step, held, decided, attempt_ended, cancel_requested, reopened, succeeded, failed, …"""
+    actor: str | None = None
+    data: Json | None = None
+
+
+class JobEvents(Wire, kw_only=True):
+    events: list[JobEvent]
+
+
+class ListLogs(Wire, kw_only=True):
+    """A job's log lines after line number ``after``."""
+
+    id: JobId = 0
+    after: Annotated[int, msgspec.Meta(ge=0)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
+
+
+class LogLine(Wire, kw_only=True):
+    number: int
+    at: str
+    level: str
+    message: str
+    attempt: int
+
+
+class LogPage(Wire, kw_only=True):
+    """``ended`` when the job is terminal and no line follows."""
+
+    lines: list[LogLine]
+    ended: bool = False
+
+
+class WaitJob(Wire, kw_only=True):
+    """Wait until a job is terminal, or for ``wait`` (30 s at most)."""
+
+    id: JobId = 0
+    wait: Duration = "0s"
+
+
+class CancelJob(Wire, kw_only=True):
+    """Cancel a job; a running one is asked to stop."""
+
+    id: JobId = 0
+    note: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    actor: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class ReopenJob(CancelJob, kw_only=True):
+    """Run a terminal job again: a full allowance of attempts, its history kept, its holds evaluated again."""
+
+
+class Explanation(Wire, kw_only=True):
+    """Why a job is where it is: facts in order, each with the event it rests on."""
+
+    id: JobId
+    state: State
+    reason: str | None = None
+    since: str
+    facts: list[ExplainedFact]
+    next: list[str]
+    """What happens by itself, and when."""
+    actions: list[str]
+    """What an operator can do now."""
+
+
+class ExplainedFact(Wire, kw_only=True):
+    text: str
+    event: str
+    """Which event says so, such as ``event 3 (held)``."""
+
+
+class Empty(Wire, kw_only=True):
+    """Nothing to say."""
