@@ -1,6 +1,7 @@
 # Every target first sets up what it needs; `make setup` alone does only that.
 PYTHON ?= python3
 ARGS ?=
+export PYTHON
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -39,7 +40,7 @@ check: setup ## lint, types, layers, sizes, generated code, SQL catalogues
 	$(BIN)/python -m scripts.check_catalogues
 	$(BIN)/python -m scripts.check_hosts
 
-bench: setup ## throughput and latency against docs of record (ARGS to choose)
+bench: setup ## throughput and latency on both engines (ARGS to choose)
 	$(BIN)/python -m bench $(ARGS)
 
 chaos: setup ## the slow runs: killed processes, cut power
