@@ -19,15 +19,16 @@ from typing import Any, TextIO
 from examples.daily_brief import sample
 from examples.daily_brief.journal import entries, hold_file
 from examples.daily_brief.processes import ROOT, Child, DemoFailed, roost_command, run, until
-from examples.daily_brief.send import rendered
+from examples.daily_brief.send import Receipt, rendered
 from examples.daily_brief.settings import Settings, load
-from examples.daily_brief.sink import Received, SmtpSink
+from examples.daily_brief.sink import SmtpSink
 
 LEASE = "3s"
 START_SECONDS = 20.0
 RECOVERY_SECONDS = 30.0
 APPROVAL_SECONDS = 2 * 3600.0
 API_PAGE = "/api/v1/docs"
+MAIL_LINES = 12
 
 
 class Screen:
@@ -89,7 +90,9 @@ class Demo:
             worker = await self._resume(settings, server)
             holds = await self._previews(handles, [server, worker])
             await self._approve(holds, yes=yes)
-            await self._sent(settings, handles, sink, yes=yes)
+            approved = {user: hold["subject"]["text"] for user, hold in holds.items()}
+            receipts = await self._results(settings, handles, yes=yes)
+            self._sent(receipts, approved, sink)
             await self._where_to_look(handles)
         self.screen.checked("server and worker ended when asked to")
 
@@ -120,7 +123,7 @@ class Demo:
         address = self.folder / "url"
         store = f"sqlite:///{self.folder / 'roost.db'}"
         command = roost_command("server", "--store", store, "--port", "0", "--port-file", str(address))
-        self.screen.command(shlex.join(["roost", *command[1:]]))
+        self.screen.command(self._shown(command))
         server = await self._start("server", command)
 
         def written() -> str | None:
@@ -191,7 +194,7 @@ class Demo:
         patience = time.monotonic() + START_SECONDS
         while len(holds) < len(wanted):
             listed = await run(roost_command("approvals", "list", "-o", "jsonl"), self.environ)
-            found = [json.loads(line) for line in listed.splitlines()]
+            found = [json.loads(line) for line in listed.splitlines() if line.strip()]
             holds = {wanted[str(hold["job"])]: hold for hold in found if str(hold["job"]) in wanted}
             if time.monotonic() > patience:
                 logs = "\n".join(f"--- {child.name}\n{child.tail()}" for child in watched)
@@ -208,16 +211,17 @@ class Demo:
         self.screen.say("run this:" if yes else "run this in another terminal (Ctrl-C ends everything):")
         for _, hold in sorted(holds.items()):
             command = roost_command("approvals", "approve", str(hold["id"]))
-            self.screen.command(f"ROOST_URL={self.url} {shlex.join([self._short(command[0]), *command[1:]])}")
+            self.screen.command(f"ROOST_URL={self.url} {self._shown(command)}")
             if yes:
                 self.screen.quoted(await run(command, self.environ))
         if not yes:
-            self.screen.say(f"meanwhile, look around: {self.url}{API_PAGE}")
+            some = roost_command("jobs", "inspect", str(next(iter(holds.values()))["job"]))
+            self.screen.say(f"meanwhile, look around: {self.url}{API_PAGE}, or")
+            self.screen.command(f"ROOST_URL={self.url} {self._shown(some)}")
 
-    async def _sent(self, settings: Settings, handles: dict[str, Any], sink: SmtpSink | None, *, yes: bool) -> None:
-        receipts = {}
-        for user, handle in handles.items():
-            receipts[user] = await handle.result(timeout=RECOVERY_SECONDS if yes else APPROVAL_SECONDS)
+    async def _results(self, settings: Settings, handles: dict[str, Any], *, yes: bool) -> dict[str, Receipt]:
+        patience = RECOVERY_SECONDS if yes else APPROVAL_SECONDS
+        receipts = {user: await handle.result(timeout=patience) for user, handle in handles.items()}
         self.screen.act("Sent")
         self._expect(
             {
@@ -228,23 +232,26 @@ class Demo:
             settings,
         )  # fmt: skip
         self.screen.checked("each step of each job ran to its end exactly once")
-        if sink is None:
-            for user, receipt in receipts.items():
-                self.screen.checked(f"{receipt.accepted_by} accepted {receipt.message_id} for {user}")
-            return
-        for mail in sink.received:
-            self.screen.quoted(rendered(mail))
-            self.screen.say("")
-        for user, receipt in receipts.items():
-            self._received_once(sink.received, user, receipt.message_id)
-        if len(sink.received) != len(receipts):
-            raise DemoFailed(f"{len(sink.received)} mails arrived instead of {len(receipts)}")
+        return receipts
 
-    def _received_once(self, received: list[Received], user: str, message_id: str) -> None:
-        own = [mail for mail in received if mail.recipients == [user]]
-        if [mail.parsed()["Message-ID"] for mail in own] != [message_id]:
-            raise DemoFailed(f"{user} got {len(own)} mails instead of the one with {message_id}")
-        self.screen.checked(f"{user} got one mail, {message_id}")
+    def _sent(self, receipts: dict[str, Receipt], approved: dict[str, str], sink: SmtpSink | None) -> None:
+        for user, receipt in receipts.items():
+            if sink is None:
+                self.screen.checked(f"{receipt.accepted_by} accepted {receipt.message_id} for {user}")
+                continue
+            own = [mail for mail in sink.received if mail.recipients == [user]]
+            if [mail.parsed()["Message-ID"] for mail in own] != [receipt.message_id]:
+                raise DemoFailed(f"{user} got {len(own)} mails instead of the one with {receipt.message_id}")
+            headers, _, text = rendered(own[0]).partition("\n\n")
+            if text.splitlines() != approved[user].rstrip().splitlines():
+                raise DemoFailed(f"{user} got another text than the approved one:\n{text}")
+            lines = text.splitlines()
+            self.screen.quoted("\n".join([headers, "", *lines[:MAIL_LINES]]))
+            if len(lines) > MAIL_LINES:
+                self.screen.quoted(f"… {len(lines) - MAIL_LINES} more lines")
+            self.screen.checked(f"{user} got this one mail; its text is the approved one, word for word")
+        if sink is not None and len(sink.received) != len(receipts):
+            raise DemoFailed(f"{len(sink.received)} mails arrived instead of {len(receipts)}")
 
     async def _where_to_look(self, handles: dict[str, Any]) -> None:
         self.screen.act("Where to look")
@@ -254,12 +261,13 @@ class Demo:
                 raise DemoFailed(f"{page} answers {reply.status}")
         self.screen.say(f"API page, while a server runs: {page}")
         handle = next(iter(handles.values()))
-        self.screen.command(f"roost jobs inspect {handle.id}")
-        self.screen.quoted(await run(roost_command("jobs", "inspect", str(handle.id)), self.environ))
+        command = roost_command("jobs", "inspect", str(handle.id))
+        self.screen.command(f"ROOST_URL={self.url} {self._shown(command)}")
+        self.screen.quoted(await run(command, self.environ))
 
     async def _start_worker(self, name: str) -> Child:
         command = roost_command("worker", "examples.daily_brief.jobs:app", "--lease", LEASE)
-        self.screen.command(shlex.join(["roost", *command[1:]]))
+        self.screen.command(self._shown(command))
         return await self._start(name, command)
 
     async def _start(self, name: str, command: list[str]) -> Child:
@@ -285,7 +293,9 @@ class Demo:
                 raise DemoFailed(f"{user}: expected {counts} in the journal, found {dict(found)}")
 
     @staticmethod
-    def _short(program: str) -> str:
+    def _shown(command: list[str]) -> str:
+        """The command as it can be pasted into a shell in this folder."""
+        program = Path(command[0])
         with contextlib.suppress(ValueError):
-            return str(Path(program).relative_to(Path.cwd()))
-        return program
+            program = program.relative_to(Path.cwd())
+        return shlex.join([str(program), *command[1:]])
