@@ -13,7 +13,9 @@ from pathlib import Path
 from scripts.source_files import ROOT
 
 ENGINES = ("sqlite", "postgres")
-NAME_LINE = re.compile(r"^--\s*name:\s*(\S+)\s*$")
+# Exactly as roost.engine.catalogue reads it; a line that only resembles it would be a comment there.
+NAME_LINE = re.compile(r"^-- name: (\w+)$")
+NEAR_NAME_LINE = re.compile(r"^\s*--\s*name\s*:", re.IGNORECASE)
 # What can hold a ':name' that is no parameter, first; a parameter last, so that it matches only outside of the others.
 TOKENS = re.compile(
     r"""
@@ -85,6 +87,8 @@ def _blocks(text: str, where: str, problems: list[str]) -> list[tuple[str, str]]
     for number, line in enumerate(text.splitlines(), 1):
         if match := NAME_LINE.match(line):
             blocks.append((match[1], []))
+        elif NEAR_NAME_LINE.match(line):
+            problems.append(f"{where}:{number}: a name line reads '-- name: statement_name', nothing else")
         elif blocks:
             blocks[-1][1].append(line)
         elif line.strip() and not line.lstrip().startswith("--"):

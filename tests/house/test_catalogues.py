@@ -71,6 +71,7 @@ def test_only_parameters_count(body: str, tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("SELECT 1\n-- name: one\nSELECT 2\n", "postgres/jobs.sql:1: a statement without a name"),
+        ("-- name: one\nSELECT 1\n--name: two\nSELECT 2\n", "postgres/jobs.sql:3: a name line reads"),
         ("-- name: one\n-- only a comment\n", "postgres/jobs.sql: one: no statement"),
         ("-- name: one\nSELECT 1; SELECT 2;\n", "postgres/jobs.sql: one: more than one statement"),
         ("-- name: one\nSELECT 1\n-- name: one\nSELECT 2\n", "postgres/jobs.sql: one: the name is taken"),
