@@ -1,0 +1,154 @@
+"""Jobs: enqueue, read and change them; claim and settle them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from roost.domain.states import State
+from roost.wire import contract
+from roost.wire.attempts import (
+    Beat,
+    Claimed,
+    ClaimJobs,
+    Heartbeat,
+    HeartbeatReply,
+    Outcome,
+    RecordedStep,
+    RecordStep,
+    Settled,
+    SettleJobs,
+    Step,
+)
+from roost.wire.jobs import (
+    CancelJob,
+    Enqueued,
+    EnqueueJobs,
+    Explanation,
+    Job,
+    JobEvent,
+    JobPage,
+    JobRef,
+    JobSummary,
+    ListJobs,
+    ListLogs,
+    LogPage,
+    NewJob,
+    ReopenJob,
+    WaitJob,
+)
+
+if TYPE_CHECKING:
+    from roost.sdk._async.client import AsyncClient
+
+
+class AsyncJobs:
+    """``client.jobs``."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def enqueue(self, job: NewJob, *, operation_id: str | None = None) -> Enqueued:
+        """Store a job; durable when this returns. Raises `UniqueConflict` where its unique key is another input's."""
+        reply = await self._client.call(contract.ENQUEUE, job, operation_id)
+        if reply.error is not None:
+            raise reply.error.error()
+        return reply
+
+    async def enqueue_many(self, jobs: Sequence[NewJob], *, operation_id: str | None = None) -> Sequence[Enqueued]:
+        """Store 1 to 1000 jobs in one transaction, in order; all are stored, or an invalid one is raised with its path.
+
+        Jobs that lost their unique key to another input have ``error`` set in their answer.
+        """
+        reply = await self._client.call(contract.ENQUEUE_MANY, EnqueueJobs(jobs=[*jobs]), operation_id)
+        return reply.jobs
+
+    async def get(self, id: int) -> Job:
+        """A job, whole; raises `NotFound`."""
+        return await self._client.call(contract.GET_JOB, JobRef(id=id))
+
+    async def wait(self, id: int, wait: str = "30s") -> Job:
+        """The job when it has ended, or as it is after ``wait`` (30s at most)."""
+        return await self._client.call(contract.WAIT_JOB, WaitJob(id=id, wait=wait))
+
+    async def list(
+        self,
+        *,
+        state: Sequence[State | str] | None = None,
+        queue: Sequence[str] | None = None,
+        kind: Sequence[str] | None = None,
+        schedule: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """A page of jobs, newest first; raises `InvalidCursor`."""
+        request = ListJobs(
+            state=None if state is None else [State(one) for one in state],
+            queue=None if queue is None else [*queue],
+            kind=None if kind is None else [*kind],
+            schedule=schedule,
+            created_after=created_after,
+            created_before=created_before,
+            limit=limit,
+            cursor=cursor,
+        )
+        return await self._client.call(contract.LIST_JOBS, request)
+
+    async def events(self, id: int) -> Sequence[JobEvent]:
+        """What happened to the job, in order."""
+        return (await self._client.call(contract.JOB_EVENTS, JobRef(id=id))).events
+
+    async def logs(self, id: int, *, after: int = 0, limit: int = 500) -> LogPage:
+        """Log lines after line number ``after``."""
+        return await self._client.call(contract.JOB_LOGS, ListLogs(id=id, after=after, limit=limit))
+
+    async def explain(self, id: int) -> Explanation:
+        """Why the job is where it is, and what happens next."""
+        return await self._client.call(contract.EXPLAIN_JOB, JobRef(id=id))
+
+    async def cancel(self, id: int, *, note: str = "", actor: str = "", operation_id: str | None = None) -> JobSummary:
+        """Cancel a job; a running one is asked to stop. Raises `Conflict` where it has ended."""
+        request = CancelJob(id=id, note=note, actor=actor)
+        return await self._client.call(contract.CANCEL_JOB, request, operation_id)
+
+    async def reopen(self, id: int, *, note: str = "", actor: str = "", operation_id: str | None = None) -> JobSummary:
+        """Run a job that has ended again; raises `Conflict` where it has not."""
+        request = ReopenJob(id=id, note=note, actor=actor)
+        return await self._client.call(contract.REOPEN_JOB, request, operation_id)
+
+    async def delete(self, id: int, *, operation_id: str | None = None) -> None:
+        """Delete a job that is not running, with all that is known of it."""
+        await self._client.call(contract.DELETE_JOB, JobRef(id=id), operation_id)
+
+    async def claim(
+        self,
+        worker: str,
+        queues: Sequence[str],
+        *,
+        limit: int = 1,
+        lease: str = "15s",
+        wait: str = "0s",
+        operation_id: str | None = None,
+    ) -> Claimed:
+        """Take up to ``limit`` ready jobs, waiting up to ``wait`` (60s at most) while there are none."""
+        request = ClaimJobs(worker=worker, queues=[*queues], limit=limit, lease=lease, wait=wait)
+        return await self._client.call(contract.CLAIM, request, operation_id)
+
+    async def settle(self, outcomes: Sequence[Outcome]) -> Sequence[Settled]:
+        """End up to 1000 attempts; each answer has the job's state, or the error (`lease_lost`) it was refused with."""
+        return (await self._client.call(contract.SETTLE, SettleJobs(outcomes=[*outcomes]))).results
+
+    async def heartbeat(self, worker: str, beats: Sequence[Beat], *, lease: str = "15s") -> HeartbeatReply:
+        """Renew leases and tell progress, state blobs and log lines; learn which jobs to stop."""
+        return await self._client.call(contract.HEARTBEAT, Heartbeat(worker=worker, lease=lease, beats=[*beats]))
+
+    async def steps(self, id: int) -> Sequence[Step]:
+        """The job's recorded steps, in order."""
+        return (await self._client.call(contract.STEPS, JobRef(id=id))).steps
+
+    async def record_step(self, step: RecordStep) -> RecordedStep:
+        """Record a step once; raises `LeaseLost`, and `StepChanged` where it was recorded with another input."""
+        return await self._client.call(contract.RECORD_STEP, step)

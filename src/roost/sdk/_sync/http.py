@@ -1,0 +1,115 @@
+# Generated from src/roost/sdk/_async/http.py by scripts/generate_sync.py; do not edit.
+"""The API over HTTP: paths, query strings and bodies from the contract, errors back into their classes."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from roost.domain.duration import parse_duration
+from roost.errors import ConfigurationError, InvalidRequest, RoostError, Unavailable
+from roost.sdk.address import Address
+from roost.sdk.response import Response
+from roost.sdk.streams import Connections
+from roost.wire.codec import Wire, decode, encode
+from roost.wire.contract import OPERATION_HEADER, OPERATION_PATTERN, PREFIX, Operation
+from roost.wire.problems import ErrorBody
+
+Q = TypeVar("Q", bound=Wire)
+A = TypeVar("A", bound=Wire)
+
+_operation_id = re.compile(OPERATION_PATTERN)
+
+
+class HttpTransport:
+    """Calls to one server over connections that stay open; `Transport`."""
+
+    repeatable = True
+
+    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+        """``timeout`` is how many seconds an answer may take, beside what the call itself asks the server to wait.
+
+        Raises `ConfigurationError` for a URL that is no server's.
+        """
+        self.address = Address.of(url)
+        self.timeout = timeout
+        self._connections = Connections(self.address)
+
+    def send(self, operation: Operation[Q, A], request: Q, operation_id: str | None = None) -> A:
+        """One call; raises what the server refused it with, `Unavailable` or `OutcomeUnknown`."""
+        seconds = self.timeout
+        wait: str | None = getattr(request, "wait", None)
+        if wait is not None:
+            seconds += parse_duration(wait, path="wait") / 1000
+        response = self._connections.exchange(self._bytes(operation, request, operation_id), seconds)
+        if response.status >= 300:
+            raise _error(response, self.address.url)
+        try:
+            return decode(response.body, operation.reply)
+        except RoostError as error:
+            raise _foreign(
+                self.address.url, f"the answer to {operation.name} cannot be read: {error.message}"
+            ) from None
+
+    def close(self) -> None:
+        """Close the connections that wait for the next call."""
+        self._connections.close()
+
+    def _bytes(self, operation: Operation[Q, A], request: Q, operation_id: str | None) -> bytes:
+        head = [f"{operation.method} {self.address.base}{PREFIX}"]
+        path, fields = operation.path, operation.path_fields
+        if fields:
+            for field in fields:
+                path = path.replace(f"{{{field}}}", quote(str(getattr(request, field)), safe=""))
+            # Said once: what the path carries is left out of the body, as every default is.
+            defaults = operation.request()
+            request = msgspec.structs.replace(request, **{field: getattr(defaults, field) for field in fields})
+        body = b""
+        if operation.method in ("GET", "DELETE"):
+            query = _query(request)
+            head.append(f"{path}?{query}" if query else path)
+        else:
+            body = encode(request)
+            head.append(path)
+        head.append(f" HTTP/1.1\r\nhost: {self.address.authority}\r\naccept: application/json\r\n")
+        if operation.method in ("POST", "PUT"):
+            head.append(f"content-type: application/json\r\ncontent-length: {len(body)}\r\n")
+        if operation_id is not None:
+            if _operation_id.fullmatch(operation_id) is None:
+                raise InvalidRequest(
+                    f"{operation_id[:40]!r} is no operation id",
+                    path=OPERATION_HEADER,
+                    help="1 to 64 of A-Z a-z 0-9 . _ : -",
+                )
+            head.append(f"{OPERATION_HEADER}: {operation_id}\r\n")
+        head.append("\r\n")
+        return "".join(head).encode() + body
+
+
+def _query(request: Wire) -> str:
+    values: dict[str, object] = msgspec.to_builtins(request)
+    pairs: list[tuple[str, str]] = []
+    for name, value in values.items():
+        for one in value if isinstance(value, list) else [value]:
+            pairs.append((name, str(one).lower() if isinstance(one, bool) else str(one)))
+    return urlencode(pairs)
+
+
+def _error(response: Response, url: str) -> RoostError:
+    try:
+        problem = decode(response.body, ErrorBody).error
+    except RoostError:
+        return _foreign(url, f"{url} answered {response.status} without a Roost error", response.status)
+    if problem.retry_after is None and response.headers.get("retry-after", "").isdecimal():
+        problem.retry_after = float(response.headers["retry-after"])
+    return problem.error()
+
+
+def _foreign(url: str, message: str, status: int = 0) -> RoostError:
+    # A proxy speaks while the server behind it cannot: that passes.
+    if status in (429, 502, 503, 504):
+        return Unavailable(message, help="a proxy in between says so; is the server behind it running?")
+    return ConfigurationError(message, path="url", help=f"is {url} a Roost server of this version?")

@@ -1,0 +1,204 @@
+# Generated from src/roost/sdk/_async/resources.py by scripts/generate_sync.py; do not edit.
+"""Queues, schedules, holds, workers and the server itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from roost.domain.records import QueueRules
+from roost.domain.schedule import ScheduleRule
+from roost.sdk.adapters import encode
+from roost.wire import contract
+from roost.wire.attempts import Register, Worker
+from roost.wire.holds import AnswerHold, DecideHold, ExtendHold, Hold, HoldPage, HoldRef, ListHolds
+from roost.wire.jobs import Empty, Enqueued, NewJob
+from roost.wire.queues import EditQueue, PauseQueue, Queue, QueueRef
+from roost.wire.schedules import (
+    ListRuns,
+    Preview,
+    PreviewRule,
+    PreviewSchedule,
+    PutSchedule,
+    Runs,
+    Schedule,
+    ScheduleRef,
+)
+from roost.wire.server import Health, Info
+
+if TYPE_CHECKING:
+    from roost.sdk._sync.client import Client
+
+
+class Queues:
+    """``client.queues``."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self) -> Sequence[Queue]:
+        """All queues with their counts."""
+        return (self._client.call(contract.LIST_QUEUES, Empty())).queues
+
+    def get(self, name: str) -> Queue:
+        """A queue; raises `NotFound`."""
+        return self._client.call(contract.GET_QUEUE, QueueRef(name=name))
+
+    def pause(self, name: str, *, actor: str = "", operation_id: str | None = None) -> Queue:
+        """Start no more of its jobs."""
+        return self._client.call(contract.PAUSE_QUEUE, PauseQueue(name=name, actor=actor), operation_id)
+
+    def resume(self, name: str, *, actor: str = "", operation_id: str | None = None) -> Queue:
+        """Start its jobs again."""
+        return self._client.call(contract.RESUME_QUEUE, PauseQueue(name=name, actor=actor), operation_id)
+
+    def edit(self, name: str, rules: QueueRules, *, actor: str = "", operation_id: str | None = None) -> Queue:
+        """Set its rules for jobs enqueued from now on."""
+        request = EditQueue(name=name, rules=rules, actor=actor)
+        return self._client.call(contract.EDIT_QUEUE, request, operation_id)
+
+
+class Schedules:
+    """``client.schedules``."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self) -> Sequence[Schedule]:
+        """All schedules."""
+        return (self._client.call(contract.LIST_SCHEDULES, Empty())).schedules
+
+    def get(self, name: str) -> Schedule:
+        """A schedule; raises `NotFound`."""
+        return self._client.call(contract.GET_SCHEDULE, ScheduleRef(name=name))
+
+    def put(
+        self,
+        name: str,
+        rule: ScheduleRule,
+        job: NewJob,
+        *,
+        paused: bool | None = None,
+        remove_after_last: bool = False,
+        actor: str = "",
+        operation_id: str | None = None,
+    ) -> Schedule:
+        """Create a schedule or edit it as a whole; editing computes its next fire anew."""
+        request = PutSchedule(
+            name=name, rule=rule, job=job, paused=paused, remove_after_last=remove_after_last, actor=actor
+        )
+        return self._client.call(contract.PUT_SCHEDULE, request, operation_id)
+
+    def preview_rule(self, rule: ScheduleRule, *, count: int = 10) -> Preview:
+        """The next fires of a rule that need not be stored."""
+        return self._client.call(contract.PREVIEW_RULE, PreviewRule(rule=rule, count=count))
+
+    def preview(self, name: str, *, count: int = 10) -> Preview:
+        """A schedule's next fires."""
+        return self._client.call(contract.PREVIEW_SCHEDULE, PreviewSchedule(name=name, count=count))
+
+    def pause(self, name: str, *, actor: str = "", operation_id: str | None = None) -> Schedule:
+        """Fire no more; the next fire is kept."""
+        return self._client.call(contract.PAUSE_SCHEDULE, ScheduleRef(name=name, actor=actor), operation_id)
+
+    def resume(self, name: str, *, actor: str = "", operation_id: str | None = None) -> Schedule:
+        """Fire again."""
+        return self._client.call(contract.RESUME_SCHEDULE, ScheduleRef(name=name, actor=actor), operation_id)
+
+    def run(self, name: str, *, actor: str = "", operation_id: str | None = None) -> Enqueued:
+        """Fire now; the next fire is not shifted."""
+        return self._client.call(contract.RUN_SCHEDULE, ScheduleRef(name=name, actor=actor), operation_id)
+
+    def delete(self, name: str, *, actor: str = "", operation_id: str | None = None) -> None:
+        """Delete it; its jobs and runs stay."""
+        self._client.call(contract.DELETE_SCHEDULE, ScheduleRef(name=name, actor=actor), operation_id)
+
+    def runs(self, name: str, *, limit: int = 50, cursor: str | None = None) -> Runs:
+        """What its fires became, newest first."""
+        return self._client.call(contract.LIST_RUNS, ListRuns(name=name, limit=limit, cursor=cursor))
+
+
+class Holds:
+    """``client.holds``; a decision quotes the ``subject_hash`` of the hold that was looked at."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(
+        self, *, all: bool = False, job: int | None = None, limit: int = 50, cursor: str | None = None
+    ) -> HoldPage:
+        """Open holds, first to expire first; with ``all`` the decided ones too."""
+        return self._client.call(contract.LIST_HOLDS, ListHolds(all=all, job=job, limit=limit, cursor=cursor))
+
+    def get(self, id: int) -> Hold:
+        """A hold with its subject; raises `NotFound`."""
+        return self._client.call(contract.GET_HOLD, HoldRef(id=id))
+
+    def approve(
+        self, id: int, subject_hash: str, *, actor: str = "", note: str = "", operation_id: str | None = None
+    ) -> Hold:
+        """Let the job go on; raises `SubjectChanged`, `HoldExpired`, `HoldDecided`."""
+        request = DecideHold(id=id, subject_hash=subject_hash, actor=actor, note=note)
+        return self._client.call(contract.APPROVE_HOLD, request, operation_id)
+
+    def deny(
+        self, id: int, subject_hash: str, *, actor: str = "", note: str = "", operation_id: str | None = None
+    ) -> Hold:
+        """Fail the job; raises as `approve`."""
+        request = DecideHold(id=id, subject_hash=subject_hash, actor=actor, note=note)
+        return self._client.call(contract.DENY_HOLD, request, operation_id)
+
+    def answer(
+        self,
+        id: int,
+        subject_hash: str,
+        answer: object,
+        *,
+        actor: str = "",
+        note: str = "",
+        operation_id: str | None = None,
+    ) -> Hold:
+        """Answer a question, or approve with a revision, by anything that is JSON; raises as `approve`."""
+        value = msgspec.Raw(encode(answer, "answer"))
+        request = AnswerHold(id=id, subject_hash=subject_hash, answer=value, actor=actor, note=note)
+        return self._client.call(contract.ANSWER_HOLD, request, operation_id)
+
+    def extend(self, id: int, by: str, *, actor: str = "", operation_id: str | None = None) -> Hold:
+        """Move the deadline to ``by`` from now."""
+        return self._client.call(contract.EXTEND_HOLD, ExtendHold(id=id, by=by, actor=actor), operation_id)
+
+
+class Workers:
+    """``client.workers``."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self) -> Sequence[Worker]:
+        """Workers heard of lately."""
+        return (self._client.call(contract.LIST_WORKERS, Empty())).workers
+
+    def register(self, worker: Register) -> None:
+        """Say who this worker is."""
+        self._client.call(contract.REGISTER_WORKER, worker)
+
+
+class Server:
+    """``client.server``."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def live(self) -> Health:
+        """Whether the process answers, now: asked once."""
+        return self._client.transport.send(contract.LIVE, Empty())
+
+    def ready(self) -> Health:
+        """Whether the store answers, now: asked once; raises `Unavailable`."""
+        return self._client.transport.send(contract.READY, Empty())
+
+    def info(self) -> Info:
+        """Versions and the guarantee in force."""
+        return self._client.call(contract.INFO, Empty())
