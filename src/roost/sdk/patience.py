@@ -15,7 +15,7 @@ WORTH_REPEATING = (Overloaded, Unavailable, OutcomeUnknown)
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Repeat a call for ``seconds`` at most, after pauses that double from ``base`` to ``cap`` and are spread by chance."""
+    """Repeat a call for ``seconds`` at most, after pauses from ``base`` doubling up to ``cap``, spread by chance."""
 
     seconds: float = 30.0
     base: float = 0.05

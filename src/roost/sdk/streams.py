@@ -10,7 +10,7 @@ import importlib
 import os
 import select
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from roost.errors import OutcomeUnknown, Unavailable
 from roost.sdk.response import Response, ResponseReader
@@ -154,8 +154,7 @@ class AsyncConnections:
         while self._idle:
             connection = self._idle.pop()
             if connection.loop is not loop:
-                if not connection.loop.is_closed():
-                    connection.loop.call_soon_threadsafe(connection.close)
+                _let_go(connection)
             elif connection.open:
                 return connection
         return None
@@ -169,7 +168,7 @@ class AsyncConnections:
         try:
             async with asyncio.timeout(seconds):
                 await loop.create_connection(
-                    lambda: connection,  # type: ignore[arg-type, return-value]  # a Protocol by its methods
+                    lambda: cast("asyncio.Protocol", connection),
                     address.host,
                     address.port,
                     ssl=_tls(address),
@@ -179,16 +178,8 @@ class AsyncConnections:
         return connection
 
     async def aclose(self) -> None:
-        while self._take_any():
-            pass
-
-    def _take_any(self) -> bool:
-        if not self._idle:
-            return False
-        connection = self._idle.pop()
-        if not connection.loop.is_closed():
-            connection.loop.call_soon_threadsafe(connection.close)
-        return True
+        while self._idle:
+            _let_go(self._idle.pop())
 
 
 class Connections:
@@ -259,6 +250,12 @@ class Connections:
         while self._idle:
             with contextlib.suppress(IndexError):
                 self._idle.pop().close()
+
+
+def _let_go(connection: _AsyncConnection) -> None:
+    # A connection belongs to the loop it was opened on; with the loop it is gone already.
+    if not connection.loop.is_closed():
+        connection.loop.call_soon_threadsafe(connection.close)
 
 
 def _exchange(connection: socket.socket, data: bytes, seconds: float) -> Response:

@@ -62,11 +62,11 @@ class HttpTransport:
         head = [f"{operation.method} {self.address.base}{PREFIX}"]
         path, fields = operation.path, operation.path_fields
         if fields:
-            for field in fields:
-                path = path.replace(f"{{{field}}}", quote(str(getattr(request, field)), safe=""))
-            # Said once: what the path carries is left out of the body, as every default is.
-            defaults = operation.request()
-            request = msgspec.structs.replace(request, **{field: getattr(defaults, field) for field in fields})
+            values = {field: getattr(request, field) for field in fields}
+            for field, value in values.items():
+                path = path.replace(f"{{{field}}}", quote(str(value), safe=""))
+            # Said once: 0 or an empty name is the default of what the path carries, and defaults are left out.
+            request = msgspec.structs.replace(request, **{field: type(value)() for field, value in values.items()})
         body = b""
         if operation.method in ("GET", "DELETE"):
             query = _query(request)
@@ -91,11 +91,13 @@ class HttpTransport:
 
 def _query(request: Wire) -> str:
     values: dict[str, object] = msgspec.to_builtins(request)
-    pairs: list[tuple[str, str]] = []
-    for name, value in values.items():
-        for one in value if isinstance(value, list) else [value]:
-            pairs.append((name, str(one).lower() if isinstance(one, bool) else str(one)))
-    return urlencode(pairs)
+    return urlencode(
+        [
+            (name, str(one).lower() if isinstance(one, bool) else str(one))
+            for name, value in values.items()
+            for one in (value if isinstance(value, list) else [value])
+        ]
+    )
 
 
 def _error(response: Response, url: str) -> RoostError:
