@@ -1,0 +1,142 @@
+"""What a context asks outside its handler: one question, one answer, in this process or across to its parent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import msgspec
+
+from roost.sdk._async.client import AsyncClient
+from roost.sdk.attempt import Attempt
+from roost.sdk.notes import Told
+from roost.sdk.signals import Stopped
+from roost.wire.attempts import NewLogLine, RecordStep, Steps
+from roost.wire.codec import encode
+from roost.wire.holds import Hold, HoldPage
+from roost.wire.jobs import Json, Progress
+
+
+class LoadSteps(msgspec.Struct, tag=True):
+    """All recorded steps; answered with `Steps`."""
+
+
+class LoadHolds(msgspec.Struct, tag=True):
+    """All holds of the job; answered with `HoldPage`."""
+
+
+class LoadSaved(msgspec.Struct, tag=True):
+    """The state blob; answered with itself, null where there is none."""
+
+
+class ServerTime(msgspec.Struct, tag=True):
+    """The server's clock, by which a job's sleep is measured; answered with an RFC 3339 text."""
+
+
+class Record(msgspec.Struct, tag=True):
+    """A step that is done; answered with `RecordedStep` when it is durable."""
+
+    name: str
+    kind: str
+    input_hash: str
+    output: msgspec.Raw
+    started_at: int
+
+
+Question = LoadSteps | LoadHolds | LoadSaved | ServerTime | Record
+
+
+class Tell(msgspec.Struct, tag=True):
+    """Progress, state or log lines of a handler in another process; needs no answer."""
+
+    progress: Progress | None = None
+    saved: Json | None = None
+    log: NewLogLine | None = None
+
+
+class Port(Protocol):
+    """Where a context's questions go; answers are JSON."""
+
+    async def ask(self, question: Question) -> bytes: ...
+
+
+class ServerPort:
+    """Questions of one attempt, put to the server by the worker's client."""
+
+    __slots__ = ("_attempt", "_client", "_flush")
+
+    def __init__(self, attempt: Attempt, client: AsyncClient, flush: Flush) -> None:
+        self._attempt = attempt
+        self._client = client
+        self._flush = flush
+
+    async def ask(self, question: Question) -> bytes:
+        """Raises what the server refuses with; `Stopped` where the attempt has ended."""
+        if self._attempt.ended:
+            raise Stopped(f"{self._attempt!r} has ended")
+        jobs = self._client.jobs
+        match question:
+            case Record():
+                return await self._record(question)
+            case LoadSteps():
+                return encode(Steps(steps=[*await jobs.steps(self._attempt.id)]))
+            case LoadHolds():
+                return encode(HoldPage(holds=await self._holds()))
+            case LoadSaved():
+                return bytes((await jobs.get(self._attempt.id)).saved or b"null")
+            case ServerTime():
+                return encode((await self._client.server.info()).now)
+
+    async def _record(self, step: Record) -> bytes:
+        notes = self._attempt.notes
+        told = Told()
+        if notes is not None:
+            if notes.sending:
+                # An older state blob on its way must not arrive after the newer one that travels with this step.
+                await self._flush(self._attempt)
+            told.progress, told.saved = notes.take_state()
+        request = RecordStep(
+            id=self._attempt.id,
+            token=self._attempt.token,
+            name=step.name,
+            kind=step.kind,  # type: ignore[arg-type]  # the server checks it, whichever language asks
+            input_hash=step.input_hash,
+            output=step.output,
+            started_at=step.started_at,
+            progress=told.progress,
+            saved=told.saved,
+        )
+        return encode(await self._client.jobs.record_step(request))
+
+    async def _holds(self) -> list[Hold]:
+        found: list[Hold] = []
+        cursor: str | None = None
+        while True:
+            page = await self._client.holds.list(all=True, job=self._attempt.id, limit=500, cursor=cursor)
+            found += page.holds
+            cursor = page.cursor
+            if cursor is None:
+                return found
+
+
+class Flush(Protocol):
+    """Carry away what an attempt has to tell, and return when that is done."""
+
+    async def __call__(self, attempt: Attempt) -> None: ...
+
+
+class ThreadPort:
+    """The same for a handler in a thread: asks on the worker's loop and blocks until the answer is there."""
+
+    __slots__ = ("_attempt", "_loop", "_port")
+
+    def __init__(self, port: Port, loop: asyncio.AbstractEventLoop, attempt: Attempt) -> None:
+        self._port = port
+        self._loop = loop
+        self._attempt = attempt
+
+    async def ask(self, question: Question) -> bytes:
+        """Never suspends, so that `roost.sdk.styles.drive` can run it; raises as the port it stands for."""
+        if self._attempt.ended or self._attempt.interrupted or self._loop.is_closed():
+            raise Stopped(f"{self._attempt!r} has ended")
+        return asyncio.run_coroutine_threadsafe(self._port.ask(question), self._loop).result()
