@@ -37,9 +37,10 @@ _ALIASES = {
 _FIELDS = ("second", "minute", "hour", "day-of-month", "month", "day-of-week")
 _SIZES = (60, 60, 24, 31, 12, 7)
 _MONTHS = {
-    name: str(number) for number, name in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), 1)
+    **{"JAN": "1", "FEB": "2", "MAR": "3", "APR": "4", "MAY": "5", "JUN": "6"},
+    **{"JUL": "7", "AUG": "8", "SEP": "9", "OCT": "10", "NOV": "11", "DEC": "12"},
 }
-_WEEKDAYS = {name: str(number) for number, name in enumerate("SUN MON TUE WED THU FRI SAT".split())}
+_WEEKDAYS = {"SUN": "0", "MON": "1", "TUE": "2", "WED": "3", "THU": "4", "FRI": "5", "SAT": "6"}
 _NAMES = re.compile(r"\b[A-Z]{3}\b")
 _SINGLE_RANGE = re.compile(r"\b0*([0-9]+)-0*\1/0*[1-9][0-9]*\b")
 _CHARACTERS = re.compile(r"[0-9A-Za-z*,/#\- \t]+")

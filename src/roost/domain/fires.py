@@ -51,8 +51,8 @@ class CronFires:
             low, high = start + span.offset, span.end + span.offset
             if start == span.start and self._made_up(span):
                 yield start * 1000
-            # A rare expression need not be searched for again in every span on the way to its next match. Only a clock
-            # that has not gone back behind the search's start can rely on that search.
+            # Nothing matches from `searched_from` to `upcoming`: a rare expression is not searched for again in every
+            # span on the way to its next match, unless the clock has gone back behind what was searched.
             if searched_from is not None and upcoming is not None and searched_from <= low and upcoming >= high:
                 continue
             searched_from, upcoming = low, None
@@ -60,6 +60,7 @@ class CronFires:
                 if reading >= high:
                     upcoming = reading
                     break
+                searched_from = reading + 1
                 yield (reading - span.offset) * 1000
             if upcoming is None:
                 return
