@@ -1,0 +1,48 @@
+"""``roost help``: what no single command's --help has room for."""
+
+from __future__ import annotations
+
+import click
+
+from roost.cli import exit_codes
+from roost.cli.lazy import no_such
+
+TARGETS = """\
+Every command that looks at jobs or changes them takes --url:
+  http://host:port        a server
+  sqlite:///jobs.db       a file, opened in this process
+  postgresql://host/name  a database, opened in this process
+Without --url: ROOST_URL, then [tool.roost] in pyproject.toml or roost.toml, then ./roost.db.
+A file that a server owns is refused, and the message tells the server's URL."""
+
+OUTPUT = """\
+-o table   aligned text; colours only on a terminal, none with NO_COLOR (default)
+-o json    one valid document, fields in the API's order; [] for an empty list
+-o jsonl   one compact document a line
+-o id      ids only, one a line: roost jobs list --state failed -o id | roost jobs retry -
+Data goes to stdout; notes, progress and errors go to stderr, errors as JSON with -o json and -o jsonl.
+Control characters in stored data are shown as escapes, never sent to the terminal."""
+
+
+def _exit_codes() -> str:
+    return "\n".join(f"{code:>3}  {meaning}" for code, meaning in exit_codes.MEANINGS.items())
+
+
+@click.command("help")
+@click.argument("topic", required=False)
+@click.pass_context
+def command(ctx: click.Context, topic: str | None) -> None:
+    """Explain exit-codes, targets or output; or show a command's help."""
+    root = ctx.find_root().command
+    assert isinstance(root, click.Group)  # noqa: S101 - help hangs under the program itself
+    topics = {"exit-codes": _exit_codes(), "targets": TARGETS, "output": OUTPUT}
+    if topic is None:
+        click.echo(root.get_help(ctx.find_root()))
+        click.echo(f"\nTopics (roost help TOPIC): {', '.join(topics)}")
+    elif topic in topics:
+        click.echo(topics[topic])
+    else:
+        found = root.get_command(ctx, topic)
+        if found is None:
+            no_such("help topic", topic, [*topics, *root.list_commands(ctx)], ctx)
+        click.echo(found.get_help(click.Context(found, info_name=topic, parent=ctx.find_root())))

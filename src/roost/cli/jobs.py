@@ -1,0 +1,320 @@
+"""``roost jobs``: enqueue, list, look at and steer jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from roost.cli import bulk, inputs, output, times
+from roost.cli.lazy import Group
+from roost.cli.output import Column
+from roost.cli.session import Session, paged, pass_session, reading, writing
+
+if TYPE_CHECKING:
+    from roost.wire.jobs import Job, JobSummary
+
+STATES = ("waiting", "ready", "running", "held", "succeeded", "failed", "cancelled", "expired")
+
+
+@click.group("jobs", cls=Group)
+def command() -> None:
+    """Enqueue, look at, and steer jobs."""
+
+
+JOB = click.argument("id", type=click.IntRange(min=0))
+
+
+def when(job: JobSummary) -> str:
+    """The time of a job that matters most in its state."""
+    moment = {
+        "waiting": job.run_at,
+        "running": job.started_at,
+    }.get(job.state.value, job.finished_at)
+    return times.short(moment or job.created_at)
+
+
+COLUMNS: tuple[Column[JobSummary], ...] = (
+    Column("ID", lambda job: job.id, right=True),
+    Column("STATE", lambda job: job.state.value),
+    Column("REASON", lambda job: "cancel requested" if job.cancel_requested else job.reason),
+    Column("KIND", lambda job: job.kind, elastic=True),
+    Column("QUEUE", lambda job: job.queue, elastic=True),
+    Column("PRIO", lambda job: job.priority, right=True),
+    Column("TRY", lambda job: job.attempt, right=True),
+    Column("FAILURES", lambda job: job.failures, right=True),
+    Column("WHEN", when),
+)
+
+
+@command.command("list")
+@click.option("--state", type=click.Choice(STATES), multiple=True, help="Only in this state; may be repeated.")
+@click.option("--queue", metavar="NAME", multiple=True, help="Only of this queue; may be repeated.")
+@click.option("--kind", metavar="NAME", multiple=True, help="Only of this kind; may be repeated.")
+@click.option("--schedule", metavar="NAME", help="Only those this schedule made.")
+@click.option("--since", "created_after", type=times.MOMENT, help="Created after this time.")
+@click.option("--before", "created_before", type=times.MOMENT, help="Created before this time.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
+@click.option("--all", "everything", is_flag=True, help="All of them, however many.")
+@reading
+@pass_session
+def list_command(
+    session: Session,
+    state: tuple[str, ...],
+    queue: tuple[str, ...],
+    kind: tuple[str, ...],
+    schedule: str | None,
+    created_after: datetime | None,
+    created_before: datetime | None,
+    limit: int,
+    everything: bool,
+) -> None:
+    """List jobs, newest first."""
+    from roost.domain.states import State
+    from roost.wire.contract import LIST_JOBS
+    from roost.wire.jobs import ListJobs
+
+    more = False
+
+    def ask(cursor: str | None, size: int) -> tuple[list[JobSummary], str | None]:
+        nonlocal more
+        page = session.send(
+            LIST_JOBS,
+            ListJobs(
+                state=[State(name) for name in state] or None,
+                queue=[*queue] or None,
+                kind=[*kind] or None,
+                schedule=schedule,
+                created_after=created_after,
+                created_before=created_before,
+                limit=size,
+                cursor=cursor,
+            ),
+        )
+        more = page.cursor is not None
+        return page.jobs, page.cursor
+
+    output.emit_pages(paged(ask, limit, everything), session.format, COLUMNS, lambda job: job.id, "no such jobs")
+    if more and not everything and session.format == "table":
+        output.note("there are more: --limit N or --all")
+
+
+@command.command(
+    "enqueue", epilog='Example: roost jobs enqueue mail.send \'{"to": "ana@example.com"}\' --queue mail --wait'
+)
+@click.argument("kind")
+@click.argument("input", type=inputs.JSON, metavar="[JSON|@FILE|-]", required=False)
+@click.option("--queue", metavar="NAME", help="Into this queue; else default.")
+@click.option("--delay", metavar="DURATION", help="Start no earlier than this from now, such as 10m.")
+@click.option("--at", "run_at", type=times.MOMENT, help="Start no earlier than this time.")
+@click.option("--priority", type=inputs.PRIORITY, help="9 goes first; or low, normal, high.")
+@click.option("--unique", metavar="KEY", help="One live job holds this key; a second call answers with the first's id.")
+@click.option("--unique-within", metavar="DURATION", help="The key outlives the job, up to this long.")
+@click.option("--ttl", metavar="DURATION", help="Not started within this time, it expires.")
+@click.option("--deadline", metavar="DURATION", help="Not ended within this time, it is cancelled.")
+@click.option("--timeout", metavar="DURATION", help="The longest one attempt may take.")
+@click.option("--retries", type=click.IntRange(min=0), help="Try again this many times after failures.")
+@click.option("--hold", metavar="TITLE", help="Hold it before it starts until somebody approves.")
+@click.option("--tag", "tag", metavar="KEY=VALUE", multiple=True, help="May be repeated.")
+@click.option("--owner", metavar="NAME", help="Whose job it is.")
+@click.option("--wait", is_flag=True, help="Wait for its end and print its result.")
+@click.option("--within", metavar="DURATION", help="With --wait: wait at most this long.")
+@writing
+@pass_session
+def enqueue_command(session: Session, /, wait: bool, within: str | None, **options: Any) -> int:
+    """Enqueue a job of KIND with the JSON as its input."""
+    from roost.cli.waiting import until_ended
+    from roost.wire.contract import ENQUEUE
+
+    if within is not None and not wait:
+        raise click.UsageError("--within has a meaning only with --wait")
+    request = new_job(**options)
+    session.may_create = True
+    made = session.send(ENQUEUE, request)
+    if wait:
+        return until_ended(session, made.id, within)
+
+    def show() -> None:
+        known = "  (was there already)" if made.duplicate else ""
+        output.say(f"{made.id}{known}")
+
+    output.emit_one(made, session.format, show, lambda: made.id)
+    return 0
+
+
+def new_job(
+    *,
+    input: bytes | None = None,
+    unique: str | None = None,
+    unique_within: str | None = None,
+    retries: int | None = None,
+    hold: str | None = None,
+    tag: tuple[str, ...] = (),
+    **options: Any,
+) -> Any:
+    """The `NewJob` of the options given; what is left out keeps the API's default."""
+    import msgspec
+
+    from roost.domain.records import HoldRule
+    from roost.domain.retry import RetryRule
+    from roost.wire.jobs import NewJob, Unique
+
+    if unique_within is not None and unique is None:
+        raise click.UsageError("--unique-within needs --unique KEY")
+    return NewJob(
+        **inputs.given(
+            **options,
+            input=None if input is None else msgspec.Raw(input),
+            unique=None if unique is None else Unique(key=unique, within=unique_within),
+            retry=None if retries is None else RetryRule(retries=retries),
+            hold=None if hold is None else HoldRule(title=hold),
+            tags=inputs.tags(tag),
+        )
+    )
+
+
+@command.command("wait")
+@JOB
+@click.option("--within", metavar="DURATION", help="Wait at most this long; else for ever.")
+@reading
+@pass_session
+def wait_command(session: Session, id: int, within: str | None) -> int:
+    """Wait for a job's end and print its result."""
+    from roost.cli.waiting import until_ended
+
+    return until_ended(session, id, within)
+
+
+@command.command("inspect")
+@JOB
+@reading
+@pass_session
+def inspect_command(session: Session, id: int) -> None:
+    """Show everything known of a job: times, attempts, steps, approvals, logs, result, history."""
+    from roost.cli.inspection import inspect
+
+    inspect(session, id)
+
+
+@command.command("explain")
+@JOB
+@reading
+@pass_session
+def explain_command(session: Session, id: int) -> None:
+    """Say why a job is where it is, what happens next, and what can be done."""
+    from roost.wire.contract import EXPLAIN_JOB
+    from roost.wire.jobs import JobRef
+
+    told = session.send(EXPLAIN_JOB, JobRef(id=id))
+
+    def show() -> None:
+        reason = f" ({told.reason})" if told.reason else ""
+        output.say(f"job {told.id} is {output.paint(told.state.value)}{reason} since {times.full(told.since)}")
+        for fact in told.facts:
+            output.indented([f"{fact.text}  [{fact.event}]"])
+        for title, lines in (("next, by itself", told.next), ("what you can do", told.actions)):
+            if lines:
+                output.section(title)
+                output.indented(lines)
+
+    output.emit_one(told, session.format, show, lambda: told.id)
+
+
+@command.command("logs")
+@JOB
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
+@click.option("--after", type=click.IntRange(min=0), default=0, help="Only lines after this line number.")
+@click.option("--tail", type=click.IntRange(min=0), help="Only the last so many lines.")
+@reading
+@pass_session
+def logs_command(session: Session, id: int, follow: bool, after: int, tail: int | None) -> None:
+    """Print a job's log lines."""
+    from roost.cli.logs import print_logs
+
+    print_logs(session, id, follow=follow, after=after, tail=tail)
+
+
+IDS = click.argument("ids", nargs=-1, required=True, metavar="ID… | -")
+NOTE = click.option("--note", default="", help="Why, for the job's history.")
+YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+@command.command("cancel")
+@IDS
+@NOTE
+@YES
+@writing
+@pass_session
+def cancel_command(session: Session, ids: tuple[str, ...], note: str, yes: bool) -> int:
+    """Cancel jobs; a running one is asked to stop. ``-`` reads ids from stdin."""
+    from roost.wire.contract import CANCEL_JOB
+    from roost.wire.jobs import CancelJob
+
+    numbers = bulk.read_ids(ids, "job")
+    bulk.confirm(f"cancel {len(numbers):,} jobs", len(numbers), yes)
+    actor = session.who()
+    jobs, code = bulk.for_each(
+        session, "cancel", numbers, lambda id: session.send(CANCEL_JOB, CancelJob(id=id, note=note, actor=actor))
+    )
+    _show_changed(session, jobs)
+    return code
+
+
+@command.command("retry")
+@IDS
+@NOTE
+@writing
+@pass_session
+def retry_command(session: Session, ids: tuple[str, ...], note: str) -> int:
+    """Run ended jobs again, their history kept. ``-`` reads ids from stdin."""
+    from roost.wire.contract import REOPEN_JOB
+    from roost.wire.jobs import ReopenJob
+
+    actor = session.who()
+    jobs, code = bulk.for_each(
+        session,
+        "retry",
+        bulk.read_ids(ids, "job"),
+        lambda id: session.send(REOPEN_JOB, ReopenJob(id=id, note=note, actor=actor)),
+    )
+    _show_changed(session, jobs)
+    return code
+
+
+@command.command("delete")
+@IDS
+@YES
+@writing
+@pass_session
+def delete_command(session: Session, ids: tuple[str, ...], yes: bool) -> int:
+    """Delete jobs that are not running. ``-`` reads ids from stdin."""
+    from roost.wire.contract import DELETE_JOB
+    from roost.wire.jobs import JobRef
+
+    numbers = bulk.read_ids(ids, "job")
+    bulk.confirm(f"delete {len(numbers):,} jobs", len(numbers), yes)
+
+    def delete(id: int) -> JobRef:
+        session.send(DELETE_JOB, JobRef(id=id))
+        return JobRef(id=id)
+
+    gone, code = bulk.for_each(session, "delete", numbers, delete)
+    if session.format == "table":
+        output.say(f"deleted {len(gone):,} {'job' if len(gone) == 1 else 'jobs'}")
+    else:
+        output.emit_pages([gone], session.format, (), lambda job: job.id, "")
+    return code
+
+
+def _show_changed(session: Session, jobs: list[JobSummary]) -> None:
+    output.emit_pages([jobs], session.format, COLUMNS, lambda job: job.id, "nothing was changed")
+
+
+def outcome_line(job: Job) -> str:
+    """How a job ended, and how long that took."""
+    took = times.between(job.started_at, job.finished_at)
+    waited = times.between(job.run_at or job.created_at, job.started_at)
+    parts = [f"in {took}" if took else "", f"(waited {waited})" if waited else ""]
+    reason = f" ({job.reason})" if job.reason else ""
+    return " ".join([f"{job.id}  {job.kind}  {job.state.value}{reason}", *filter(None, parts)])

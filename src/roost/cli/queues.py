@@ -1,0 +1,202 @@
+"""``roost queues``: counts, pause, and the rules of jobs to come."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from roost.cli import inputs, output, text, times
+from roost.cli.lazy import Group
+from roost.cli.output import Column
+from roost.cli.session import Session, pass_session, reading, writing
+
+if TYPE_CHECKING:
+    from roost.domain.records import HoldRule, QueueRules
+    from roost.domain.retry import RetryRule
+    from roost.wire.queues import Queue
+
+COUNTS = ("waiting", "ready", "running", "held", "succeeded", "failed", "cancelled", "expired")
+
+
+@click.group("queues", cls=Group)
+def command() -> None:
+    """Look at, pause and edit queues."""
+
+
+NAME = click.argument("name")
+
+
+def _oldest(queue: Queue) -> str:
+    return "" if queue.oldest_ready_seconds is None else times.span(queue.oldest_ready_seconds)
+
+
+COLUMNS: tuple[Column[Queue], ...] = (
+    Column("QUEUE", lambda queue: queue.name, elastic=True),
+    Column("STATE", lambda queue: "paused" if queue.paused else "open"),
+    *(Column(name.upper(), attrgetter(name), right=True) for name in COUNTS),
+    Column("OLDEST READY", _oldest, right=True),
+)
+
+
+@command.command("list")
+@reading
+@pass_session
+def list_command(session: Session) -> None:
+    """List all queues with their counts and the age of their oldest ready job."""
+    from roost.wire.contract import LIST_QUEUES
+    from roost.wire.jobs import Empty
+
+    queues = session.send(LIST_QUEUES, Empty()).queues
+    output.emit_pages([queues], session.format, COLUMNS, lambda queue: queue.name, "no queues yet")
+
+
+@command.command("show")
+@NAME
+@reading
+@pass_session
+def show_command(session: Session, name: str) -> None:
+    """Show a queue: whether it is paused, its counts and its rules."""
+    _show(session, _get(session, name))
+
+
+@command.command("pause")
+@NAME
+@writing
+@pass_session
+def pause_command(session: Session, name: str) -> None:
+    """Start no more of its jobs; running ones go on."""
+    from roost.wire.contract import PAUSE_QUEUE
+    from roost.wire.queues import PauseQueue
+
+    _changed(session, session.send(PAUSE_QUEUE, PauseQueue(name=name, actor=session.who())))
+
+
+@command.command("resume")
+@NAME
+@writing
+@pass_session
+def resume_command(session: Session, name: str) -> None:
+    """Start its jobs again."""
+    from roost.wire.contract import RESUME_QUEUE
+    from roost.wire.queues import PauseQueue
+
+    _changed(session, session.send(RESUME_QUEUE, PauseQueue(name=name, actor=session.who())))
+
+
+@command.command("edit", epilog="A value of 'none' takes a rule away: roost queues edit mail --timeout none")
+@NAME
+@click.option("--retries", type=click.IntRange(min=0), help="How often a failed job is tried again.")
+@click.option("--backoff", type=click.Choice(("fixed", "linear", "exponential")), help="How the delays grow.")
+@click.option("--base", metavar="DURATION", help="The first delay.")
+@click.option("--cap", metavar="DURATION", help="The longest delay.")
+@click.option("--jitter", type=float, help="0.2 spreads delays by plus or minus 20 %.")
+@click.option("--no-retry-rule", is_flag=True, help="Take the retry rule away: the default's again.")
+@click.option("--timeout", metavar="DURATION", help="The longest one attempt may take.")
+@click.option("--retention", metavar="DURATION", help="How long ended jobs are kept.")
+@click.option("--retention-failed", metavar="DURATION", help="How long failed jobs are kept.")
+@click.option("--hold", metavar="TITLE", help="Hold its jobs before they start until somebody approves.")
+@click.option("--hold-expires", metavar="DURATION", help="How long an approval is waited for.")
+@click.option("--hold-on-expiry", type=click.Choice(("deny", "approve")), help="What the time's end means.")
+@writing
+@pass_session
+def edit_command(session: Session, /, name: str, **options: Any) -> None:
+    """Change a queue's rules; they hold for jobs enqueued from now on. What is not given stays."""
+    from roost.domain.records import QueueRules
+    from roost.errors import NotFound
+    from roost.wire.contract import EDIT_QUEUE
+    from roost.wire.queues import EditQueue
+
+    if all(value is None or value is False for value in options.values()):
+        raise click.UsageError("nothing to change: give a rule, such as --retries 3")
+    try:
+        before = _get(session, name).rules or QueueRules()
+    except NotFound:
+        before = QueueRules()
+    request = EditQueue(name=name, rules=_merged(before, options), actor=session.who())
+    _show(session, session.send(EDIT_QUEUE, request))
+
+
+def _merged(rules: QueueRules, options: dict[str, Any]) -> QueueRules:
+    import msgspec
+
+    durations = {field: options[field] for field in ("timeout", "retention", "retention_failed")}
+    changes = {field: None if text == "none" else text for field, text in durations.items() if text is not None}
+    return msgspec.structs.replace(rules, retry=_retry(rules, options), hold=_hold(rules, options), **changes)
+
+
+def _retry(rules: QueueRules, options: dict[str, Any]) -> RetryRule | None:
+    import msgspec
+
+    from roost.domain.retry import RetryRule
+
+    if options["no_retry_rule"]:
+        return None
+    changes = inputs.given(**{field: options[field] for field in ("retries", "backoff", "base", "cap", "jitter")})
+    return msgspec.structs.replace(rules.retry or RetryRule(), **changes) if changes else rules.retry
+
+
+def _hold(rules: QueueRules, options: dict[str, Any]) -> HoldRule | None:
+    import msgspec
+
+    from roost.domain.records import HoldRule
+
+    names = {"title": "hold", "expires": "hold_expires", "on_expiry": "hold_on_expiry"}
+    changes = inputs.given(**{field: options[option] for field, option in names.items()})
+    if not changes:
+        return rules.hold
+    if changes.get("title") == "none":
+        return None
+    if rules.hold is None and "title" not in changes:
+        raise click.UsageError("--hold-expires and --hold-on-expiry need --hold TITLE")
+    if changes.get("expires") == "none":
+        changes["expires"] = None
+    return msgspec.structs.replace(rules.hold or HoldRule(), **changes)
+
+
+def _get(session: Session, name: str) -> Queue:
+    from roost.wire.contract import GET_QUEUE
+    from roost.wire.queues import QueueRef
+
+    return session.send(GET_QUEUE, QueueRef(name=name))
+
+
+def _changed(session: Session, queue: Queue) -> None:
+    word = "paused" if queue.paused else "open"
+    output.emit_one(
+        queue, session.format, lambda: output.say(f"{queue.name}  {output.paint(word)}"), lambda: queue.name
+    )
+
+
+def _show(session: Session, queue: Queue) -> None:
+    def show() -> None:
+        paused = f"paused by {queue.paused_by or 'somebody'} {times.full(queue.paused_at)}"
+        output.say(output.strong(f"queue {text.line(queue.name)}"))
+        output.fields(
+            [
+                ("state", paused if queue.paused else "open"),
+                *((name, getattr(queue, name)) for name in COUNTS),
+                ("oldest ready", _oldest(queue)),
+                *_rules(queue),
+            ]
+        )
+
+    output.emit_one(queue, session.format, show, lambda: queue.name)
+
+
+def _rules(queue: Queue) -> list[tuple[str, object]]:
+    rules = queue.rules
+    if rules is None:
+        return []
+    retry, hold = rules.retry, rules.hold
+    return [
+        ("retry", retry and f"{retry.retries} times, {retry.backoff} from {retry.base} to {retry.cap}"),
+        ("time limit", rules.timeout),
+        (
+            "hold",
+            hold and f"{hold.title}, {f'{hold.on_expiry} after {hold.expires}' if hold.expires else 'no deadline'}",
+        ),
+        ("kept for", rules.retention),
+        ("failed kept", rules.retention_failed),
+    ]
