@@ -9,7 +9,7 @@ import msgspec
 from roost.domain.names import Name
 from roost.domain.states import State
 from roost.wire.codec import Wire
-from roost.wire.jobs import Duration, ErrorInfo, JobId, Json, Progress
+from roost.wire.jobs import Duration, ErrorInfo, JobId, Json, MaybeJson, Progress
 from roost.wire.problems import Problem
 
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="the lease's random token")]
@@ -76,7 +76,7 @@ class Outcome(Wire, kw_only=True):
     id: JobId
     token: Token
     outcome: Literal["succeed", "fail", "snooze", "sleep", "cancel", "release", "hold"] = "succeed"
-    result: Json | None = None
+    result: MaybeJson = None
     error: ErrorInfo | None = None
     fatal: bool = False
     timed_out: bool = False
@@ -117,7 +117,7 @@ class Beat(Wire, kw_only=True):
     id: JobId
     token: Token
     progress: Progress | None = None
-    saved: Json | None = None
+    saved: MaybeJson = None
     logs: Annotated[list[NewLogLine], msgspec.Meta(max_length=1000)] = []
 
 
@@ -150,10 +150,10 @@ class RecordStep(Wire, kw_only=True):
     kind: Literal["code", "llm", "tool", "sleep", "wait"] = "code"
     input_hash: Annotated[str, msgspec.Meta(max_length=64)]
     output: Json
-    usage: Json | None = None
+    usage: MaybeJson = None
     started_at: int | None = None
     progress: Progress | None = None
-    saved: Json | None = None
+    saved: MaybeJson = None
 
 
 class Step(Wire, kw_only=True):
@@ -164,7 +164,7 @@ class Step(Wire, kw_only=True):
     kind: str
     input_hash: str
     output: Json
-    usage: Json | None = None
+    usage: MaybeJson = None
     attempt: int
     started_at: str | None = None
     finished_at: str

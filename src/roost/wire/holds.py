@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from roost.wire.codec import Wire
-from roost.wire.jobs import Duration, JobId, Json
+from roost.wire.jobs import Duration, JobId, Json, MaybeJson
 
 HoldId = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
@@ -34,7 +34,7 @@ class Hold(Wire, kw_only=True):
     decided_at: str | None = None
     decided_by: str | None = None
     note: str | None = None
-    answer: Json | None = None
+    answer: MaybeJson = None
     current: bool = True
     """False for a decision made before the job was reopened: it does not count any more."""
 

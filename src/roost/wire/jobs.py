@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -20,6 +20,11 @@ Duration = Annotated[
 JobId = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Json = msgspec.Raw
 NULL: Json = msgspec.Raw(b"null")
+if TYPE_CHECKING:
+    MaybeJson = Json | None
+else:
+    # msgspec reads "raw or null" as null alone; so it is raw, None where absent, and a null that was sent stays one
+    MaybeJson = Json
 
 
 class Unique(Wire, kw_only=True):
@@ -35,7 +40,8 @@ class NewJob(Wire, kw_only=True):
     """A job to enqueue: ``kind`` and ``input`` say what, the rest when and how."""
 
     kind: Name
-    input: Json = NULL
+    input: Json = msgspec.field(default_factory=lambda: NULL)
+    """Null where absent; a factory, because a schema cannot write a raw default."""
     queue: Name = "default"
     priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = 5
     """9 goes first; low, normal and high are 2, 5 and 8."""
@@ -135,11 +141,11 @@ class Job(JobSummary, kw_only=True):
     """A job, whole."""
 
     input: Json
-    result: Json | None = None
+    result: MaybeJson = None
     error: ErrorInfo | None = None
     """The last attempt's error."""
     progress: Progress | None = None
-    saved: Json | None = None
+    saved: MaybeJson = None
     """The handler's state blob."""
     tags: dict[str, str] | None = None
     owner: str | None = None
@@ -179,7 +185,7 @@ class JobEvent(Wire, kw_only=True):
     type: str
     """created, ready, started, step, held, decided, attempt_ended, cancel_requested, reopened, succeeded, failed, …"""
     actor: str | None = None
-    data: Json | None = None
+    data: MaybeJson = None
 
 
 class JobEvents(Wire, kw_only=True):
