@@ -1,0 +1,131 @@
+"""The OpenAPI 3.1 document of the API, from its table and its wire types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from roost.errors import BY_CODE
+from roost.server.examples import EXAMPLES
+from roost.wire.codec import Wire
+from roost.wire.contract import OPERATION_PATTERN, OPERATIONS, PREFIX, Operation
+from roost.wire.problems import ErrorBody
+
+Document = dict[str, Any]
+
+_REF = "#/components/schemas/"
+_TAGS = {
+    "jobs": "Enqueue jobs, run them, and see what became of them",
+    "queues": "Queues with their counts and rules",
+    "schedules": "Jobs that recur",
+    "holds": "Questions to people, and their decisions",
+    "workers": "Who runs jobs",
+    "health": "Whether the server and its store answer",
+    "server": "What runs here, and what it promises",
+}
+_ALWAYS = {
+    400: "The request cannot be read",
+    413: "The body is too large",
+    421: "The Host or Origin header is not this server's",
+    422: "A field is missing, unknown, of the wrong type or out of bounds",
+    429: "Too much is waiting; Retry-After says when to try again",
+    500: "The server failed; the message has an id to look for in its log",
+    503: "The store cannot be reached or the server is shutting down; Retry-After says when to try again",
+}
+_OPERATION_ID = {
+    "name": "Operation-Id",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "pattern": OPERATION_PATTERN},
+    "description": "Makes the call safe to repeat: with the same id it gets the same answer.",
+}
+
+
+def document(version: str) -> Document:
+    """The whole document; ``version`` is Roost's."""
+    types = {kind for operation in OPERATIONS for kind in (operation.request, operation.reply)} | {ErrorBody}
+    ordered = sorted(types, key=lambda kind: kind.__name__)
+    _, schemas = msgspec.json.schema_components(ordered, ref_template=_REF + "{name}")
+    paths: dict[str, Any] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Roost",
+            "version": version,
+            "summary": "Durable jobs with one API, from a script to a cluster",
+            "description": "Every refusal has the same body: a code, a message, the path of the field and what to do. "
+            "Codes: " + ", ".join(sorted(BY_CODE)) + ".",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": PREFIX}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _operation(operation: Operation[Wire, Wire], schemas: dict[str, Any]) -> Document:
+    schema = schemas[operation.request.__name__]
+    in_path = operation.path_fields
+    has_body = operation.method in ("POST", "PUT")
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": _plain(schema["properties"][name])} for name in in_path
+    ]
+    if not has_body:
+        parameters += [
+            {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": _plain(kind)}
+            for name, kind in schema["properties"].items()
+            if name not in in_path
+        ]
+    if operation.mutates:
+        parameters.append(_OPERATION_ID)
+    responses: Document = {
+        str(operation.status): {
+            "description": operation.summary,
+            "content": {"application/json": {"schema": {"$ref": _REF + operation.reply.__name__}}},
+        }
+    }
+    found: Document = {
+        "operationId": operation.name,
+        "tags": [operation.name.partition(".")[0]],
+        "summary": operation.summary,
+        "parameters": parameters,
+        "responses": responses,
+    }
+    if description := schema.get("description"):
+        found["description"] = description
+    refusals = dict(_ALWAYS)
+    if in_path or operation.mutates:
+        refusals |= {404: "There is no such thing", 409: "It cannot be done in the state the thing is in"}
+    if has_body:
+        refusals |= {408: "The request came too slowly", 415: "The body is not JSON"}
+        found["requestBody"] = _body(operation, schema)
+    for status in sorted(refusals):
+        responses[str(status)] = {
+            "description": refusals[status],
+            "content": {"application/json": {"schema": {"$ref": _REF + "ErrorBody"}}},
+        }
+    return found
+
+
+def _body(operation: Operation[Wire, Wire], schema: Document) -> Document:
+    required = [name for name in schema.get("required", ()) if name not in operation.path_fields]
+    shape: Document = {"$ref": _REF + operation.request.__name__}
+    if operation.path_fields:
+        # what the path carries is no part of the body
+        fields = {name: kind for name, kind in schema["properties"].items() if name not in operation.path_fields}
+        shape = {**schema, "properties": fields, "required": required}
+    media: Document = {"schema": shape}
+    if operation.name in EXAMPLES:
+        media["example"] = EXAMPLES[operation.name]
+    return {"required": bool(required), "content": {"application/json": media}}
+
+
+def _plain(kind: Document) -> Document:
+    """A parameter's schema: absent instead of null, and no default for what is required."""
+    kept = {key: value for key, value in kind.items() if key != "default" or value is not None}
+    choices = [choice for choice in kept.pop("anyOf", []) if choice != {"type": "null"}]
+    return {**kept, **choices[0]} if len(choices) == 1 else ({**kept, "anyOf": choices} if choices else kept)
