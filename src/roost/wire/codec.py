@@ -70,7 +70,9 @@ def timestamp(ms: int) -> str:
 def milliseconds(moment: datetime, path: str) -> int:
     """Milliseconds since the epoch; raises `InvalidRequest` for a time without an offset or before 1970."""
     if moment.tzinfo is None:
-        raise InvalidRequest("the time has no offset", path=path, help="write it as 2026-11-21T09:00:00Z or with +01:00")
+        raise InvalidRequest(
+            "the time has no offset", path=path, help="write it as 2026-11-21T09:00:00Z or with +01:00"
+        )
     value = int(moment.timestamp() * 1000)
     if value < 0:
         raise InvalidRequest("the time is before 1970", path=path, help="give a time that is still to come")

@@ -60,7 +60,9 @@ ENQUEUE_MANY = Operation(
     "Enqueue many jobs in one transaction",
     201,
 )
-CLAIM = Operation("jobs.claim", "POST", "/jobs/claim", attempts.ClaimJobs, attempts.Claimed, "claim", "Claim jobs to run")
+CLAIM = Operation(
+    "jobs.claim", "POST", "/jobs/claim", attempts.ClaimJobs, attempts.Claimed, "claim", "Claim jobs to run"
+)
 SETTLE = Operation(
     "jobs.settle", "POST", "/jobs/settle", attempts.SettleJobs, attempts.SettledJobs, "settle", "End attempts"
 )
@@ -82,11 +84,15 @@ RECORD_STEP = Operation(
     "settle",
     "Record a step once",
 )
-STEPS = Operation("jobs.steps", "GET", "/jobs/{id}/steps", jobs.JobRef, attempts.Steps, "read", "A job's recorded steps")
+STEPS = Operation(
+    "jobs.steps", "GET", "/jobs/{id}/steps", jobs.JobRef, attempts.Steps, "read", "A job's recorded steps"
+)
 GET_JOB = Operation("jobs.get", "GET", "/jobs/{id}", jobs.JobRef, jobs.Job, "read", "A job, whole")
 WAIT_JOB = Operation("jobs.wait", "GET", "/jobs/{id}/wait", jobs.WaitJob, jobs.Job, "read", "Wait for a job's end")
 LIST_JOBS = Operation("jobs.list", "GET", "/jobs", jobs.ListJobs, jobs.JobPage, "read", "A page of jobs, newest first")
-JOB_EVENTS = Operation("jobs.events", "GET", "/jobs/{id}/events", jobs.JobRef, jobs.JobEvents, "read", "A job's history")
+JOB_EVENTS = Operation(
+    "jobs.events", "GET", "/jobs/{id}/events", jobs.JobRef, jobs.JobEvents, "read", "A job's history"
+)
 JOB_LOGS = Operation("jobs.logs", "GET", "/jobs/{id}/logs", jobs.ListLogs, jobs.LogPage, "read", "A job's log lines")
 EXPLAIN_JOB = Operation(
     "jobs.explain", "GET", "/jobs/{id}/explain", jobs.JobRef, jobs.Explanation, "read", "Why a job is where it is"
@@ -101,10 +107,18 @@ DELETE_JOB = Operation(
     "jobs.delete", "DELETE", "/jobs/{id}", jobs.JobRef, jobs.Empty, "write", "Delete a job that is not running"
 )
 
-LIST_QUEUES = Operation("queues.list", "GET", "/queues", jobs.Empty, queues.Queues, "read", "All queues with their counts")
+LIST_QUEUES = Operation(
+    "queues.list", "GET", "/queues", jobs.Empty, queues.Queues, "read", "All queues with their counts"
+)
 GET_QUEUE = Operation("queues.get", "GET", "/queues/{name}", queues.QueueRef, queues.Queue, "read", "A queue")
 PAUSE_QUEUE = Operation(
-    "queues.pause", "POST", "/queues/{name}/pause", queues.PauseQueue, queues.Queue, "write", "Start no more of its jobs"
+    "queues.pause",
+    "POST",
+    "/queues/{name}/pause",
+    queues.PauseQueue,
+    queues.Queue,
+    "write",
+    "Start no more of its jobs",
 )
 RESUME_QUEUE = Operation(
     "queues.resume", "POST", "/queues/{name}/resume", queues.PauseQueue, queues.Queue, "write", "Start its jobs again"
@@ -184,7 +198,13 @@ DELETE_SCHEDULE = Operation(
     "Delete a schedule; its jobs and runs stay",
 )
 LIST_RUNS = Operation(
-    "schedules.runs", "GET", "/schedules/{name}/runs", schedules.ListRuns, schedules.Runs, "read", "What its fires became"
+    "schedules.runs",
+    "GET",
+    "/schedules/{name}/runs",
+    schedules.ListRuns,
+    schedules.Runs,
+    "read",
+    "What its fires became",
 )
 
 LIST_HOLDS = Operation("holds.list", "GET", "/holds", holds.ListHolds, holds.HoldPage, "read", "Questions to people")
