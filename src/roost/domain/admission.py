@@ -87,7 +87,9 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
         row.state, row.reason, row.run_at = State.WAITING, "scheduled", run_at
     row.expires_at = _moment(request.expires_at, request.ttl, max(now, run_at or 0), f"{path}expires_at", f"{path}ttl")
     if row.expires_at is not None and row.expires_at <= max(now, run_at or 0):
-        raise InvalidRequest("the job would expire before it may start", path=f"{path}expires_at", help="give a later time")
+        raise InvalidRequest(
+            "the job would expire before it may start", path=f"{path}expires_at", help="give a later time"
+        )
     if request.deadline is not None:
         row.deadline_at = now + parse_duration(request.deadline, path=f"{path}deadline")
     retry = request.retry or rules.retry
@@ -138,13 +140,17 @@ def input_hash(kind: str, text: str) -> str:
 
 def _moment(at: datetime | None, after: str | None, base: int, at_path: str, after_path: str) -> int | None:
     if at is not None and after is not None:
-        raise InvalidRequest("both a time and a duration are given", path=after_path, help=f"leave out {at_path} or this")
+        raise InvalidRequest(
+            "both a time and a duration are given", path=after_path, help=f"leave out {at_path} or this"
+        )
     if after is not None:
         return base + parse_duration(after, path=after_path)
     if at is None:
         return None
     if at.tzinfo is None:
-        raise InvalidRequest("the time has no offset", path=at_path, help="write it as 2026-11-21T09:00:00Z or with +01:00")
+        raise InvalidRequest(
+            "the time has no offset", path=at_path, help="write it as 2026-11-21T09:00:00Z or with +01:00"
+        )
     value = round(at.timestamp() * 1000)
     if not 0 <= value <= LATEST:
         raise InvalidRequest("the time is out of range", path=at_path, help="give a time between 1970 and 9999")

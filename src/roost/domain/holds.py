@@ -66,11 +66,17 @@ def decide(facts: HoldFacts, decision: Decision, quoted_hash: str, answer: str |
     if facts.state == "withdrawn":
         raise Conflict("the hold was withdrawn: its job was cancelled or deleted", help="nothing is left to decide")
     if facts.state == "expired" or (facts.state == "open" and facts.deadline is not None and facts.deadline <= now):
-        raise HoldExpired("the hold's deadline has passed", help="its declared outcome stands; reopen the job to ask again")
+        raise HoldExpired(
+            "the hold's deadline has passed", help="its declared outcome stands; reopen the job to ask again"
+        )
     if facts.state != "open":
-        raise HoldDecided(f"the hold is {facts.state} already", help="a decision is made once; reopen the job to ask again")
+        raise HoldDecided(
+            f"the hold is {facts.state} already", help="a decision is made once; reopen the job to ask again"
+        )
     if facts.reason == "question" and decision == "approve":
-        raise Conflict("a question needs an answer, not an approval", help="roost approvals answer ID VALUE, or deny it")
+        raise Conflict(
+            "a question needs an answer, not an approval", help="roost approvals answer ID VALUE, or deny it"
+        )
     return Event.DENY if decision == "deny" else Event.APPROVE
 
 

@@ -210,13 +210,17 @@ class Fire(msgspec.Struct, array_like=True):
 class FireSchedule(msgspec.Struct, tag=True, kw_only=True):
     """Fires of one schedule and its next fire; does nothing where another node was first.
 
-    ``expected`` is the next fire the plan was made from (None for a run now, which shifts nothing).
+    ``expected`` is the next fire the plan was made from (None for a run now, which shifts nothing). A queued fire that
+    starts because its predecessor ended is ``from_queue``: it leaves ``next_fire`` as the plan saw it.
     """
 
     name: str
     expected: int | None
     fires: list[Fire]
     next_fire: int | None
+    was_queued: bool = False
+    """Whether a fire was waiting when the plan was made."""
+    from_queue: bool = False
     queued: bool = False
     """A fire waits for the previous job's end."""
     watch_job: int | None = None

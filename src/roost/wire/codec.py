@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,7 +22,7 @@ class Wire(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaul
 
 
 @lru_cache(maxsize=256)
-def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
@@ -34,7 +34,8 @@ def encode(value: object) -> bytes:
 def decode(data: bytes | str, kind: type[T]) -> T:
     """A ``kind`` from JSON; raises `InvalidJson` for bad syntax and `InvalidRequest` (with the path) for bad content."""
     try:
-        return _decoder(kind).decode(data)
+        value: T = _decoder(kind).decode(data)
+        return value
     except msgspec.ValidationError as error:
         raise _invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

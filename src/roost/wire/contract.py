@@ -108,7 +108,7 @@ DELETE_JOB = Operation(
 )
 
 LIST_QUEUES = Operation(
-    "queues.list", "GET", "/queues", jobs.Empty, queues.Queues, "read", "All queues with their counts"
+    "queues.list", "GET", "/queues", jobs.Empty, queues.Queues, "read", "All queues and their counts"
 )
 GET_QUEUE = Operation("queues.get", "GET", "/queues/{name}", queues.QueueRef, queues.Queue, "read", "A queue")
 PAUSE_QUEUE = Operation(
@@ -118,7 +118,7 @@ PAUSE_QUEUE = Operation(
     queues.PauseQueue,
     queues.Queue,
     "write",
-    "Start no more of its jobs",
+    "Start none of its jobs",
 )
 RESUME_QUEUE = Operation(
     "queues.resume", "POST", "/queues/{name}/resume", queues.PauseQueue, queues.Queue, "write", "Start its jobs again"
@@ -204,7 +204,7 @@ LIST_RUNS = Operation(
     schedules.ListRuns,
     schedules.Runs,
     "read",
-    "What its fires became",
+    "Its fires, last first",
 )
 
 LIST_HOLDS = Operation("holds.list", "GET", "/holds", holds.ListHolds, holds.HoldPage, "read", "Questions to people")

@@ -16,7 +16,7 @@ class QueueRef(Wire, kw_only=True):
 
 
 class Queue(Wire, kw_only=True):
-    """A queue: whether it is paused, its rules, how many jobs it has in each state and how old the oldest ready one is."""
+    """A queue: whether it is paused, its rules, its jobs by state and the age of the oldest ready one."""
 
     name: str
     paused: bool = False

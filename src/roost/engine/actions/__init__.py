@@ -1,0 +1,85 @@
+"""Control operations: each one transaction, each answered with its wire reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from roost.engine.actions import holds, jobs, loops, queues, schedules
+from roost.engine.driver import Transaction
+from roost.engine.protocol import (
+    Acted,
+    Action,
+    Call,
+    CancelJobs,
+    DecideHold,
+    DeleteJobs,
+    DeleteSchedule,
+    Effects,
+    ExtendHold,
+    FireSchedule,
+    Promote,
+    Prune,
+    PruneOld,
+    PutSchedule,
+    Reap,
+    RegisterWorker,
+    ReopenJobs,
+    SetQueuePaused,
+    SetQueueRules,
+    SetSchedulePaused,
+)
+from roost.engine.work import operations
+from roost.engine.work.texts import pack
+from roost.wire.problems import Problem
+
+
+def act(transaction: Transaction, call: Call, rng: Callable[[], float]) -> Acted:
+    """The answer to ``call``: what it did, or did before under the same operation id; raises what refuses it."""
+    operation = call.operation
+    if operation:
+        before = operations.look_up(transaction, [operation.id], call.now).answer(operation)
+        if isinstance(before, Problem):
+            return Acted("", Effects(), problem=before)
+        if before is not None:
+            return Acted(before, Effects())
+    acted = _act(transaction, call.action, call.now, rng)
+    if operation:
+        transaction.run("operations_put", rows=pack([(operation.id, operation.fingerprint, acted.reply)]), now=call.now)
+    return acted
+
+
+def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], float]) -> Acted:
+    match action:
+        case CancelJobs():
+            return jobs.cancel(transaction, action, now)
+        case ReopenJobs():
+            return jobs.reopen(transaction, action, now)
+        case DeleteJobs():
+            return jobs.delete(transaction, action, now)
+        case SetQueuePaused():
+            return queues.pause(transaction, action, now)
+        case SetQueueRules():
+            return queues.edit(transaction, action, now)
+        case PutSchedule():
+            return schedules.put(transaction, action, now)
+        case SetSchedulePaused():
+            return schedules.pause(transaction, action, now)
+        case DeleteSchedule():
+            return schedules.delete(transaction, action, now)
+        case FireSchedule():
+            return schedules.fire(transaction, action, now)
+        case DecideHold():
+            return holds.decide(transaction, action, now)
+        case ExtendHold():
+            return holds.extend(transaction, action, now)
+        case RegisterWorker():
+            transaction.run("worker_put", id=action.id, data=action.data, now=now)
+            return Acted("{}", Effects(), 1)
+        case Promote():
+            return loops.promote(transaction, action, now)
+        case Reap():
+            return loops.reap(transaction, action, now, rng)
+        case Prune():
+            return loops.prune(transaction, action)
+        case PruneOld():
+            return loops.prune_old(transaction, action)

@@ -1,0 +1,78 @@
+"""Decisions on holds: made once, on the subject that was seen, before the deadline."""
+
+from __future__ import annotations
+
+import msgspec
+
+from roost.domain import holds
+from roost.domain.states import Event, State, follow
+from roost.engine import rows
+from roost.engine.actions.jobs import facts_or_refuse
+from roost.engine.actions.moves import Move, apply
+from roost.engine.driver import Retry, Transaction
+from roost.engine.protocol import Acted, DecideHold, Effects, ExtendHold
+from roost.engine.work.enqueues import note_due
+from roost.engine.work.texts import pack
+from roost.errors import NotFound
+from roost.wire.codec import encode
+
+
+def _facts(transaction: Transaction, id: int) -> holds.HoldFacts:
+    text = transaction.one("hold_facts", id=id)
+    if text is None:
+        raise NotFound(f"there is no hold {id}", path="id", help="roost approvals list shows what there is")
+    return msgspec.json.decode(text, type=holds.HoldFacts)
+
+
+def _answer(transaction: Transaction, id: int, effects: Effects) -> Acted:
+    return Acted(encode(rows.hold(transaction.row("hold_one", id=id))).decode(), effects, 1)
+
+
+def decide(transaction: Transaction, action: DecideHold, now: int) -> Acted:
+    """Record the decision and let the job follow it; the same decision again gets the same answer."""
+    facts = _facts(transaction, action.id)
+    effects = Effects()
+    try:
+        event = holds.decide(facts, action.decision, action.subject_hash, action.answer, now)
+    except holds.Repeated:
+        return _answer(transaction, action.id, effects)
+    job = facts_or_refuse(transaction, facts.job_id)
+    follow(job.state, event)
+    state = holds.STATE_OF[action.decision]
+    decided = (facts.id, state, action.actor or None, action.note or None, action.answer)
+    if transaction.run("hold_decide", rows=pack([decided]), now=now) != 1:
+        raise Retry
+    reason = "hold_denied" if event is Event.DENY else None
+    apply(transaction, [Move(job, event, reason)], now, effects)
+    return _answer(transaction, action.id, effects)
+
+
+def extend(transaction: Transaction, action: ExtendHold, now: int) -> Acted:
+    """Move the deadline of an open hold."""
+    deadline = holds.extend(_facts(transaction, action.id), action.by_ms, now)
+    if transaction.run("hold_extend", id=action.id, deadline=deadline) != 1:
+        raise Retry
+    effects = Effects()
+    note_due(effects, deadline)
+    return _answer(transaction, action.id, effects)
+
+
+def expire(transaction: Transaction, limit: int, now: int, effects: Effects) -> int:
+    """Let the deadlines that have passed mean what they were declared to mean; how many."""
+    text = transaction.one("hold_expired", now=now, limit=limit)
+    late = msgspec.json.decode(text, type=list[holds.HoldFacts]) if text else []
+    if not late:
+        return 0
+    transaction.run(
+        "hold_decide",
+        rows=pack([(hold.id, "expired", None, f"deadline: {hold.on_expiry}", None) for hold in late]),
+        now=now,
+    )
+    moves = []
+    for hold in late:
+        job = facts_or_refuse(transaction, hold.job_id)
+        if job.state is State.HELD:
+            event = holds.expiry(hold)
+            moves.append(Move(job, event, "hold_denied" if event is Event.DENY else None))
+    apply(transaction, moves, now, effects)
+    return len(late)

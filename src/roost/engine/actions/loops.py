@@ -1,0 +1,93 @@
+"""What time does to jobs: due ones become ready, late ones expire, lost leases end, old ones are forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from roost.domain.records import Flag
+from roost.domain.settle import Ending, decide
+from roost.domain.states import Event, State
+from roost.engine.actions import holds
+from roost.engine.actions.jobs import forget
+from roost.engine.actions.moves import Move, apply, record
+from roost.engine.driver import Transaction
+from roost.engine.protocol import Acted, Effects, Promote, Prune, PruneOld, Reap
+from roost.engine.work.settles import facts_of, write
+from roost.engine.work.texts import pack, unpack
+
+LOST = Ending(kind="lost", error='{"type":"LeaseLost","message":"the worker was not heard of until its lease ran out"}')
+
+
+def promote(transaction: Transaction, action: Promote, now: int) -> Acted:
+    """Expiries and deadlines first: what is over must not start."""
+    effects = Effects()
+    touched = [
+        _expire(transaction, action.limit, now, effects),
+        _overdue(transaction, action.limit, now, effects),
+        holds.expire(transaction, action.limit, now, effects),
+        _due(transaction, action.limit, now, effects),
+    ]
+    return Acted("{}", effects, sum(touched), max(touched) >= action.limit)
+
+
+def _due(transaction: Transaction, limit: int, now: int, effects: Effects) -> int:
+    due = unpack(transaction.one("promote_candidates", now=now, limit=limit))
+    if due:
+        transaction.run("promote", ids=pack([id for id, _ in due]))
+        for _, queue in due:
+            effects.ready[queue] = effects.ready.get(queue, 0) + 1
+    return len(due)
+
+
+def _expire(transaction: Transaction, limit: int, now: int, effects: Effects) -> int:
+    ids = unpack(transaction.one("expire_candidates", now=now, limit=limit))
+    if ids:
+        facts = facts_of(transaction, ids).values()
+        apply(transaction, [Move(job, Event.EXPIRE, "not_started_in_time") for job in facts], now, effects)
+    return len(ids)
+
+
+def _overdue(transaction: Transaction, limit: int, now: int, effects: Effects) -> int:
+    ids = unpack(transaction.one("deadline_candidates", now=now, limit=limit))
+    if not ids:
+        return 0
+    facts = list(facts_of(transaction, ids).values())
+    running = [job.id for job in facts if job.state is State.RUNNING]
+    if running:
+        transaction.run("job_flag", rows=pack([(id, int(Flag.CANCEL_REQUESTED)) for id in running]))
+    apply(
+        transaction,
+        [Move(job, Event.CANCEL, "duration_limit") for job in facts if job.state is not State.RUNNING],
+        now,
+        effects,
+    )
+    record(transaction, [(job.id, "deadline_passed", "", {}) for job in facts], now)
+    return len(ids)
+
+
+def reap(transaction: Transaction, action: Reap, now: int, rng: Callable[[], float]) -> Acted:
+    """End the attempts whose leases ran out, by the same rules as every other end."""
+    effects = Effects()
+    ids = unpack(transaction.one("reap_candidates", before=action.before, limit=action.limit))
+    if ids:
+        facts = facts_of(transaction, ids).values()
+        write(transaction, [(job, LOST, decide(job, LOST, now, rng())) for job in facts], now, effects)
+    return Acted("{}", effects, len(ids), len(ids) >= action.limit)
+
+
+def prune(transaction: Transaction, action: Prune) -> Acted:
+    """Forget a small set of old terminal jobs."""
+    ids = unpack(
+        transaction.one(
+            "prune_candidates", queue=action.queue, state=action.state, before=action.before, limit=action.limit
+        )
+    )
+    count = forget(transaction, ids) if ids else 0
+    return Acted("{}", Effects(), count, len(ids) >= action.limit)
+
+
+def prune_old(transaction: Transaction, action: PruneOld) -> Acted:
+    """Forget operation ids and workers of long ago."""
+    count = transaction.run("operation_prune", before=action.before)
+    count += transaction.run("worker_prune", before=action.before)
+    return Acted("{}", Effects(), count)

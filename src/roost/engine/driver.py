@@ -1,0 +1,46 @@
+"""The seam between the one engine and its two databases: run a named statement inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Retry(Exception):
+    """The transaction met another one; it was rolled back whole and may be run again."""
+
+
+class Transaction(Protocol):
+    """Named statements of the catalogue; sets travel as JSON texts, and large answers come back as one."""
+
+    def run(self, statement: str, **parameters: object) -> int:
+        """Change rows; how many."""
+        ...
+
+    def one(self, statement: str, **parameters: object) -> Any:
+        """The first column of the only row; None where there is no row."""
+        ...
+
+    def row(self, statement: str, **parameters: object) -> tuple[Any, ...]:
+        """The only row."""
+        ...
+
+    def rows(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
+        """All rows."""
+        ...
+
+    def allocate(self, count: int) -> list[int]:
+        """``count`` new job ids in the order they will be told apart by."""
+        ...
+
+
+class Driver(Protocol):
+    """A database the engine can work on."""
+
+    def transaction(self, work: Callable[[Transaction], T]) -> T:
+        """``work`` in one durable transaction, repeated where it raises `Retry`; commits before it returns."""
+        ...
+
+    def close(self) -> None: ...

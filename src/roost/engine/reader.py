@@ -1,0 +1,273 @@
+"""The reading side over named statements; one for both engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import msgspec
+
+from roost.domain.holds import HoldFacts
+from roost.domain.records import QueueRules
+from roost.domain.states import TERMINAL, State
+from roost.engine import listing, rows
+from roost.engine.reading import Due, History, OperatorEvent, ScheduleFacts
+from roost.engine.work.texts import pack, unpack
+from roost.errors import InvalidCursor, NotFound
+from roost.wire.attempts import Step, Worker
+from roost.wire.codec import timestamp
+from roost.wire.holds import Hold, HoldPage, ListHolds
+from roost.wire.jobs import Attempt, Job, JobPage, ListJobs, LogLine, LogPage
+from roost.wire.queues import Queue
+from roost.wire.schedules import Run, Runs, Schedule
+
+FOREVER = 2**62
+_rules = msgspec.json.Decoder(QueueRules)
+
+
+class Session(Protocol):
+    """One consistent view of what is committed."""
+
+    def one(self, statement: str, **parameters: object) -> Any: ...
+    def rows(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]: ...
+    def query(self, sql: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+        """A statement composed by `roost.engine.listing`."""
+        ...
+
+
+class SqlReader:
+    """See `roost.engine.reading.Reader`; ``session`` lends a connection that cannot write."""
+
+    def __init__(self, session: Callable[[], AbstractContextManager[Session]], close: Callable[[], None]) -> None:
+        self._session = session
+        self._close = close
+
+    def job(self, id: int) -> Job:
+        """A job, whole."""
+        with self._session() as session:
+            return _job(session, id)
+
+    def jobs(self, query: ListJobs) -> JobPage:
+        """A page of jobs, newest first."""
+        sql, parameters = listing.jobs(query)
+        with self._session() as session:
+            found = session.query(sql, parameters)
+        page = [rows.summary(row) for row in found[: query.limit]]
+        return JobPage(jobs=page, cursor=str(page[-1].id) if len(found) > query.limit else None)
+
+    def states(self, ids: list[int]) -> dict[int, State]:
+        """The states of those of ``ids`` that are there."""
+        with self._session() as session:
+            return {id: State(state) for id, state in unpack(session.one("job_states", ids=pack(ids)))}
+
+    def history(self, id: int, workers_since: int) -> History:
+        """All there is to tell about one job."""
+        with self._session() as session:
+            job = _job(session, id)
+            (created_at,) = session.query("SELECT created_at FROM job WHERE id = :id", {"id": id})[0]
+            paused = {name: (at, by) for name, at, by, _ in session.rows("queue_rows")}
+            paused_at, paused_by = paused.get(job.queue, (None, None))
+            ready_before = (
+                session.one("jobs_before", queue=job.queue, priority=job.priority, id=id)
+                if job.state is State.READY
+                else 0
+            )
+            workers = [rows.worker(row) for row in session.rows("worker_rows", since=workers_since)]
+            return History(
+                job=job,
+                created_at=created_at,
+                attempts=job.attempts,
+                holds=[rows.hold(row) for row in session.rows("job_holds", id=id)],
+                events=[
+                    OperatorEvent(at=at, type=type, actor=actor, data=data)
+                    for at, type, actor, data in session.rows("job_events", id=id)
+                ],
+                steps=[rows.step(row) for row in session.rows("job_steps", id=id)],
+                queue_paused_at=paused_at,
+                queue_paused_by=paused_by,
+                ready_before=ready_before,
+                workers=sum(job.queue in worker.queues for worker in workers),
+            )
+
+    def logs(self, id: int, after: int, limit: int) -> LogPage:
+        """A job's log lines after line ``after``."""
+        with self._session() as session:
+            found = session.rows("job_logs", id=id, after=after, limit=limit)
+            state = _summary(session, id)[3]
+        lines = [
+            LogLine(number=number, at=timestamp(at), level=level, message=message, attempt=attempt)
+            for number, at, level, message, attempt in found
+        ]
+        return LogPage(lines=lines, ended=State(state) in TERMINAL and len(lines) < limit)
+
+    def steps(self, id: int) -> list[Step]:
+        """A job's recorded steps."""
+        with self._session() as session:
+            _summary(session, id)
+            return [rows.step(row) for row in session.rows("job_steps", id=id)]
+
+    def queues(self, now: int) -> list[Queue]:
+        """Every queue that has jobs or rules, by name."""
+        with self._session() as session:
+            return _queues(session, now)
+
+    def queue(self, name: str, now: int) -> Queue:
+        """One queue; raises `NotFound` where nobody has named it yet."""
+        with self._session() as session:
+            found = [queue for queue in _queues(session, now) if queue.name == name]
+        if not found:
+            raise NotFound(f"there is no queue {name!r}", path="name", help="a queue is there with its first job")
+        return found[0]
+
+    def queue_rules(self) -> dict[str, QueueRules]:
+        """The rules of every queue that has any."""
+        with self._session() as session:
+            return {name: _rules.decode(text) for name, _, _, text in session.rows("queue_rows") if text}
+
+    def schedules(self) -> list[Schedule]:
+        """All schedules by name."""
+        with self._session() as session:
+            return [rows.schedule(row) for row in session.rows("schedule_rows")]
+
+    def schedule(self, name: str) -> Schedule:
+        """One schedule."""
+        with self._session() as session:
+            return rows.schedule(_first(session.rows("schedule_row", name=name), "schedule", name))
+
+    def schedule_facts(self, name: str) -> ScheduleFacts:
+        """One schedule as the planner sees it."""
+        with self._session() as session:
+            return rows.schedule_facts(_first(session.rows("schedule_fact", name=name), "schedule", name))
+
+    def due_schedules(self, now: int, limit: int) -> list[ScheduleFacts]:
+        """Schedules that are due, then those whose queued fire may start."""
+        with self._session() as session:
+            due = session.rows("schedules_due", now=now, limit=limit)
+            names = {row[0] for row in due}
+            queued = [row for row in session.rows("schedules_queued", limit=limit) if row[0] not in names]
+        return [rows.schedule_facts(row) for row in (*due, *queued)]
+
+    def runs(self, name: str, limit: int, cursor: str | None) -> Runs:
+        """What a schedule's fires became, last first; told also after the schedule was deleted."""
+        before = listing.cursor_id(cursor)
+        with self._session() as session:
+            found = session.rows(
+                "schedule_runs", name=name, before=FOREVER if before is None else before, limit=limit + 1
+            )
+        runs = [
+            Run(fire_at=timestamp(fire_at), fired_at=timestamp(fired_at), outcome=outcome, job=job, state=state)
+            for fire_at, fired_at, outcome, job, state in found[:limit]
+        ]
+        return Runs(runs=runs, cursor=str(found[limit - 1][0]) if len(found) > limit else None)
+
+    def hold(self, id: int) -> Hold:
+        """One hold."""
+        with self._session() as session:
+            return rows.hold(_first(session.rows("hold_one", id=id), "hold", id))
+
+    def hold_facts(self, id: int) -> HoldFacts:
+        """One hold as the rules see it."""
+        with self._session() as session:
+            text = session.one("hold_facts", id=id)
+        if text is None:
+            raise _missing("hold", id)
+        return msgspec.json.decode(text, type=HoldFacts)
+
+    def holds(self, query: ListHolds) -> HoldPage:
+        """Open holds, first to expire first; or one job's; or all, last first."""
+        with self._session() as session:
+            if query.job is not None:
+                found = session.rows("job_holds", id=query.job)
+                return HoldPage(holds=[hold for row in found if (hold := rows.hold(row)).state == "open" or query.all])
+            if query.all:
+                before = listing.cursor_id(query.cursor)
+                found = session.rows(
+                    "holds_all", before_id=FOREVER if before is None else before, limit=query.limit + 1
+                )
+                cursor = str(found[query.limit - 1][0]) if len(found) > query.limit else None
+            else:
+                deadline, after = _hold_cursor(query.cursor)
+                found = session.rows(
+                    "holds_open", forever=FOREVER, after_deadline=deadline, after_id=after, limit=query.limit + 1
+                )
+                last = found[query.limit - 1] if len(found) > query.limit else None
+                cursor = f"{FOREVER if last[10] is None else last[10]}-{last[0]}" if last else None
+        return HoldPage(holds=[rows.hold(row) for row in found[: query.limit]], cursor=cursor)
+
+    def workers(self, since: int) -> list[Worker]:
+        """Workers heard of since then."""
+        with self._session() as session:
+            return [rows.worker(row) for row in session.rows("worker_rows", since=since)]
+
+    def due(self) -> Due:
+        """When the loops have something to do."""
+        with self._session() as session:
+            return Due(
+                job_at=session.one("due_job"),
+                lease_at=session.one("due_lease"),
+                schedule_at=session.one("due_schedule"),
+                schedule_queued=bool(session.one("due_queued")),
+            )
+
+    def finished_queues(self) -> list[tuple[str, str]]:
+        """Queues and terminal states that have jobs."""
+        with self._session() as session:
+            return [(queue, state) for queue, state in session.rows("finished_queues")]
+
+    def ping(self) -> None:
+        """Raises `Unavailable` where the store does not answer."""
+        with self._session() as session:
+            session.query("SELECT 1", {})
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._close()
+
+
+def _missing(noun: str, name: object) -> NotFound:
+    lists = {"hold": "approvals"}.get(noun, f"{noun}s")
+    return NotFound(f"there is no {noun} {name}", path="id", help=f"roost {lists} list shows what there is")
+
+
+def _first(found: list[tuple[Any, ...]], noun: str, name: object) -> tuple[Any, ...]:
+    if not found:
+        raise _missing(noun, name)
+    return found[0]
+
+
+def _summary(session: Session, id: int) -> tuple[Any, ...]:
+    return _first(session.rows("job_summary", id=id), "job", id)
+
+
+def _job(session: Session, id: int) -> Job:
+    row = _summary(session, id)
+    ended: list[Attempt] = [rows.attempt(attempt) for attempt in session.rows("job_attempts", id=id)]
+    return rows.job(row, session.rows("job_whole", id=id)[0], ended)
+
+
+def _queues(session: Session, now: int) -> list[Queue]:
+    found: dict[str, Queue] = {}
+    for name, paused_at, paused_by, rules in session.rows("queue_rows"):
+        found[name] = Queue(
+            name=name,
+            paused=paused_at is not None,
+            paused_at=rows.time(paused_at),
+            paused_by=paused_by,
+            rules=_rules.decode(rules) if rules else None,
+        )
+    for name, state, count, oldest in session.rows("queue_states"):
+        queue = found.setdefault(name, Queue(name=name))
+        setattr(queue, state, count)
+        if oldest is not None:
+            queue.oldest_ready_seconds = max(0, now - oldest) / 1000
+    return [found[name] for name in sorted(found)]
+
+
+def _hold_cursor(cursor: str | None) -> tuple[int, int]:
+    if cursor is None:
+        return -1, -1
+    deadline, _, id = cursor.partition("-")
+    if not (deadline.isascii() and deadline.isdigit() and id.isascii() and id.isdigit() and len(cursor) < 40):
+        raise InvalidCursor("the cursor is not one of this list", path="cursor", help="start without a cursor")
+    return int(deadline), int(id)

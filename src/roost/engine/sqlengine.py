@@ -1,0 +1,49 @@
+"""The one engine: what a batch or an action means, in named statements both databases know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from roost.engine import actions
+from roost.engine.driver import Driver, Transaction
+from roost.engine.protocol import Acted, Applied, Batch, Call, Effects
+from roost.engine.work import beats, claims, enqueues, operations, settles, steps
+from roost.errors import RoostError
+from roost.wire.problems import Problem
+
+
+class SqlEngine:
+    """A writing side over a `Driver`; not thread-safe."""
+
+    def __init__(self, driver: Driver, rng: Callable[[], float]) -> None:
+        self._driver = driver
+        self._rng = rng
+
+    def apply(self, batch: Batch) -> Applied:
+        """All of ``batch`` in one transaction; see `roost.engine.protocol.Engine`."""
+        return self._driver.transaction(lambda transaction: self._apply(transaction, batch))
+
+    def _apply(self, transaction: Transaction, batch: Batch) -> Applied:
+        effects = Effects()
+        known = operations.known(transaction, batch)
+        # Jobs enter before claims look for them, so that an enqueue and a waiting claim can share a commit.
+        enqueued = enqueues.apply(transaction, batch, known, effects)
+        recorded = steps.apply(transaction, batch.steps, batch.now)
+        beaten = beats.apply(transaction, batch.beats, batch.now)
+        settled = settles.apply(transaction, batch.settles, batch.now, self._rng, effects)
+        claimed = claims.apply(transaction, batch, known)
+        operations.remember(transaction, batch, known, enqueued)
+        return Applied(enqueued, settled, beaten, recorded, claimed, effects)
+
+    def act(self, call: Call) -> Acted:
+        """One action in one transaction; see `roost.engine.protocol.Engine`."""
+        try:
+            return self._driver.transaction(lambda transaction: actions.act(transaction, call, self._rng))
+        except RoostError as refusal:
+            if refusal.status >= 500:
+                raise
+            return Acted("", Effects(), problem=Problem.of(refusal))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._driver.close()

@@ -1,0 +1,1 @@
+"""Roost on an SQLite file."""

@@ -1,0 +1,181 @@
+"""Settles: plain successes in one guarded statement; everything else by `roost.domain.settle`, then guarded the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from roost.domain.records import SETTLE_FLAGS, Flag, JobFacts
+from roost.domain.settle import SUCCEEDED, Ending, Verdict, decide
+from roost.domain.states import TERMINAL, State
+from roost.engine.driver import Retry, Transaction
+from roost.engine.protocol import Effects, SettledRow, SettleRow
+from roost.engine.work.enqueues import note_due
+from roost.engine.work.texts import pack, unpack
+from roost.errors import LeaseLost
+from roost.wire.problems import Problem
+
+_facts = msgspec.json.Decoder(list[JobFacts])
+
+
+def lease_lost(id: int) -> Problem:
+    """What everybody but the holder is told."""
+    return Problem.of(
+        LeaseLost(
+            f"the lease on job {id} is not yours", help="another worker has the job, or it ended; drop the result"
+        )
+    )
+
+
+def apply(
+    transaction: Transaction,
+    calls: list[list[SettleRow]],
+    now: int,
+    rng: Callable[[], float],
+    effects: Effects,
+) -> list[list[SettledRow]]:
+    """An answer for each outcome: the state it led to (again, for an accepted one repeated), or `lease_lost`."""
+    if not calls:
+        return []
+    rows = [row for call in calls for row in call]
+    plain = [row for row in rows if row.ending.kind == "succeed"]
+    done = _plain(transaction, plain, now, effects) if plain else set()
+    rest = [row for row in rows if row.ending.kind != "succeed" or (row.id, row.token) not in done]
+    told = _decided(transaction, rest, now, rng, effects) if rest else {}
+    return [
+        [told[id(row)] if id(row) in told else SettledRow(row.id, State.SUCCEEDED) for row in call] for call in calls
+    ]
+
+
+def _plain(transaction: Transaction, rows: list[SettleRow], now: int, effects: Effects) -> set[tuple[int, str]]:
+    """The leases of these rows whose jobs are succeeded by them."""
+    fence = pack([(row.id, row.token) for row in rows])
+    changed = transaction.run("settle_plain", rows=fence, now=now, special=int(SETTLE_FLAGS))
+    if changed == len(rows):
+        done = {(row.id, row.token) for row in rows}
+    else:
+        done = {(id, token) for id, token in unpack(transaction.one("settle_plain_done", rows=fence))}
+    results = [
+        (row.id, row.ending.result) for row in rows if row.ending.result is not None and (row.id, row.token) in done
+    ]
+    if results:
+        transaction.run("result_put", rows=pack(results))
+    effects.ended.extend(id for id, _ in done)
+    return done
+
+
+def facts_of(transaction: Transaction, ids: Iterable[int]) -> dict[int, JobFacts]:
+    """The facts of these jobs, locked where the engine locks rows; what is not there is left out."""
+    text = transaction.one("job_facts", ids=pack(sorted(set(ids))))
+    return {facts.id: facts for facts in (_facts.decode(text) if text else [])}
+
+
+def _decided(
+    transaction: Transaction, rows: list[SettleRow], now: int, rng: Callable[[], float], effects: Effects
+) -> dict[int, SettledRow]:
+    facts = facts_of(transaction, (row.id for row in rows))
+    answers: dict[int, SettledRow] = {}
+    verdicts: list[tuple[JobFacts, Ending, Verdict]] = []
+    states: dict[int, State] = {}
+    stale: list[SettleRow] = []
+    for row in rows:
+        known = facts.get(row.id)
+        if known is None:
+            answers[id(row)] = SettledRow(row.id, None, lease_lost(row.id))
+        elif row.id in states or known.token != row.token or known.state is not State.RUNNING:
+            stale.append(row)
+        else:
+            verdict = decide(known, row.ending, now, rng())
+            verdicts.append((known, row.ending, verdict))
+            states[row.id] = verdict.state
+            answers[id(row)] = SettledRow(row.id, verdict.state)
+    write(transaction, verdicts, now, effects)
+    if stale:
+        outcomes = {
+            (job, token): outcome
+            for job, token, outcome in unpack(
+                transaction.one("attempt_outcomes", rows=pack([(row.id, row.token) for row in stale]))
+            )
+        }
+        for row in stale:
+            known = facts[row.id]
+            state = states.get(row.id, known.state)
+            accepted = outcomes.get((row.id, row.token))
+            if accepted is None and known.token == row.token and state is State.SUCCEEDED:
+                accepted = SUCCEEDED
+            repeated = (
+                accepted is not None
+                and accepted != "lost"
+                and (accepted == SUCCEEDED) <= (row.ending.kind == "succeed")
+            )
+            answers[id(row)] = SettledRow(row.id, state) if repeated else SettledRow(row.id, None, lease_lost(row.id))
+    return answers
+
+
+def write(
+    transaction: Transaction, verdicts: list[tuple[JobFacts, Ending, Verdict]], now: int, effects: Effects
+) -> None:
+    """Apply verdicts on running jobs: the guarded rows, the ended attempts, results, holds, and what it means."""
+    if not verdicts:
+        return
+    moves = []
+    for facts, ending, verdict in verdicts:
+        # A reaped lease's token is forgotten: whoever still has it is refused, also where nobody claimed the job since.
+        kept = None if ending.kind == "lost" else facts.token
+        moves.append(
+            (
+                facts.id,
+                facts.token,
+                verdict.state,
+                verdict.reason,
+                verdict.run_at,
+                verdict.failures,
+                verdict.deaths,
+                verdict.flags,
+                verdict.finished_at,
+                kept,
+            )
+        )
+    if transaction.run("settle_apply", rows=pack(moves)) != len(moves):
+        raise Retry
+    transaction.run(
+        "attempt_put",
+        rows=pack(
+            [
+                (f.id, f.attempt, f.token, f.worker, f.started_at, verdict.outcome, ending.error)
+                for f, ending, verdict in verdicts
+            ]
+        ),
+        now=now,
+    )
+    results = [
+        (facts.id, ending.result)
+        for facts, ending, verdict in verdicts
+        if verdict.state is State.SUCCEEDED and ending.result is not None
+    ]
+    if results:
+        transaction.run("result_put", rows=pack(results))
+    holds = [
+        (facts.id, hold.reason, hold.title, hold.subject, hold.subject_hash, hold.deadline, hold.on_expiry)
+        for facts, ending, verdict in verdicts
+        if verdict.state is State.HELD and (hold := ending.hold)
+    ]
+    if holds:
+        transaction.run("hold_put", rows=pack(holds), now=now)
+    for facts, ending, verdict in verdicts:
+        note(effects, facts.id, facts.queue, verdict.state, facts.flags)
+        if verdict.run_at is not None:
+            note_due(effects, verdict.run_at)
+        if ending.hold and ending.hold.deadline is not None:
+            note_due(effects, ending.hold.deadline)
+
+
+def note(effects: Effects, id: int, queue: str, state: State, flags: int) -> None:
+    """What a job's new state means for those who wait."""
+    if state is State.READY:
+        effects.ready[queue] = effects.ready.get(queue, 0) + 1
+    elif state in TERMINAL:
+        effects.ended.append(id)
+        if flags & Flag.WATCHED:
+            effects.schedules = True
