@@ -20,6 +20,14 @@ class Injected:
     """The base of what a handler is given by its worker because a parameter asks for it by annotation."""
 
 
+def injected() -> Any:
+    """The default of a context parameter, for type checkers: ``ctx: roost.Context = roost.injected()``.
+
+    A worker gives the context by its annotation anyway; with a default, ``enqueue`` is typed without it.
+    """
+    return None
+
+
 class Signature:
     """The parameters of one function; made once per function by `Signature.of`."""
 

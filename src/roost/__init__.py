@@ -1,0 +1,92 @@
+"""Roost: durable jobs with one API, from a script to a cluster.
+
+    import roost
+
+    app = roost.App()
+
+    @app.job(retries=5)
+    async def welcome(user_id: int) -> str: ...
+
+    handle = await welcome.enqueue(7)
+
+Nothing is loaded before it is used: no database driver, no server, no event loop.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # `typing` alone would cost more than the rest of this import; type checkers know the name
+
+if TYPE_CHECKING:
+    from roost import errors as errors
+    from roost.domain.records import HoldRule as HoldRule
+    from roost.domain.records import QueueRules as QueueRules
+    from roost.domain.retry import RetryRule as RetryRule
+    from roost.domain.schedule import ScheduleRule as ScheduleRule
+    from roost.domain.states import State as State
+    from roost.errors import JobFailed as JobFailed
+    from roost.errors import ResultTimeout as ResultTimeout
+    from roost.errors import RoostError as RoostError
+    from roost.errors import UniqueConflict as UniqueConflict
+    from roost.sdk._async.client import AsyncClient as AsyncClient
+    from roost.sdk._sync.client import Client as Client
+    from roost.sdk.app import App as App
+    from roost.sdk.context import Context as Context
+    from roost.sdk.context import SyncContext as SyncContext
+    from roost.sdk.function import JobFunction as JobFunction
+    from roost.sdk.handle import Handle as Handle
+    from roost.sdk.options import Unique as Unique
+    from roost.sdk.outcome import Cancel as Cancel
+    from roost.sdk.outcome import Fatal as Fatal
+    from roost.sdk.outcome import Retry as Retry
+    from roost.sdk.outcome import Snooze as Snooze
+    from roost.sdk.patience import Patience as Patience
+    from roost.sdk.signature import injected as injected
+    from roost.sdk.worker import Worker as Worker
+
+    __version__: str
+else:
+    _HOMES = {
+        "App": "roost.sdk.app",
+        "AsyncClient": "roost.sdk._async.client",
+        "Cancel": "roost.sdk.outcome",
+        "Client": "roost.sdk._sync.client",
+        "Context": "roost.sdk.context",
+        "Fatal": "roost.sdk.outcome",
+        "Handle": "roost.sdk.handle",
+        "HoldRule": "roost.domain.records",
+        "JobFailed": "roost.errors",
+        "JobFunction": "roost.sdk.function",
+        "Patience": "roost.sdk.patience",
+        "QueueRules": "roost.domain.records",
+        "ResultTimeout": "roost.errors",
+        "Retry": "roost.sdk.outcome",
+        "RetryRule": "roost.domain.retry",
+        "RoostError": "roost.errors",
+        "ScheduleRule": "roost.domain.schedule",
+        "Snooze": "roost.sdk.outcome",
+        "State": "roost.domain.states",
+        "SyncContext": "roost.sdk.context",
+        "Unique": "roost.sdk.options",
+        "UniqueConflict": "roost.errors",
+        "Worker": "roost.sdk.worker",
+        "injected": "roost.sdk.signature",
+    }
+
+    def __getattr__(name):
+        import importlib
+
+        if name in _HOMES:
+            value = getattr(importlib.import_module(_HOMES[name]), name)
+        elif name == "__version__":
+            from importlib.metadata import version
+
+            value = version("roost")
+        elif name == "errors":
+            value = importlib.import_module("roost.errors")
+        else:
+            raise AttributeError(f"module 'roost' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *_HOMES, "__version__", "errors"})

@@ -1,0 +1,309 @@
+"""The object a program starts from: its jobs, its schedules, and where they are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, overload
+
+from roost.domain.records import HoldRule
+from roost.domain.retry import RetryRule
+from roost.domain.schedule import OverlapPolicy
+from roost.errors import ConfigurationError, InvalidRequest, NotFound
+from roost.sdk.configuration import find_url
+from roost.sdk.connection import Connection
+from roost.sdk.function import JobFunction
+from roost.sdk.options import Options, Priority, Unique, retry_rule
+from roost.sdk.outcome import DurationLike
+from roost.sdk.patience import Patience
+from roost.sdk.registry import Handler, Isolation, Registry
+from roost.sdk.schedules import Declared, schedule_rule
+from roost.wire.jobs import NewJob
+
+if TYPE_CHECKING:
+    from roost.sdk._async.client import AsyncClient
+    from roost.sdk._sync.client import Client
+    from roost.sdk.worker import Worker
+
+P = ParamSpec("P")
+C = TypeVar("C")
+R = TypeVar("R")
+
+Backoff = Literal["fixed", "linear", "exponential"]
+
+
+class JobDecorator(Protocol):
+    """Turns a function, sync or async, into a job."""
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> JobFunction[P, Coroutine[Any, Any, R], R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
+
+
+class App:
+    """Jobs, schedules and their store: a file in this process, a database, or a server; may be shared by threads.
+
+    ``url`` is ``sqlite:///file``, ``sqlite://:memory:``, ``postgresql://…`` or ``http://…``; where None it is taken,
+    when first needed, from ``ROOST_URL``, from ``[tool.roost]`` of pyproject.toml or roost.toml, else ``./roost.db``.
+    ``timeout`` is how many seconds one answer of a server may take; ``patience`` how long refused calls are repeated.
+    """
+
+    def __init__(self, url: str | None = None, *, timeout: float = 30.0, patience: Patience | None = None) -> None:
+        self.registry = Registry()
+        self.connection = Connection(
+            lambda: url or find_url(os.environ, Path.cwd()), timeout=timeout, patience=patience
+        )
+        self.schedules: dict[str, Declared] = {}
+        self._functions: dict[str, JobFunction[..., Any, Any]] = {}
+
+    @property
+    def url(self) -> str:
+        """Where the jobs are; raises `ConfigurationError` where a configuration file is wrong."""
+        return self.connection.url
+
+    @property
+    def client(self) -> AsyncClient:
+        """Every operation of the API, for code on an event loop."""
+        return self.connection.asynchronous
+
+    @property
+    def sync_client(self) -> Client:
+        """Every operation of the API, for code without an event loop."""
+        return self.connection.synchronous
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues that the program's jobs go to by default, ``default`` last: what its worker takes from."""
+        found = {function.queue for function in self._functions.values()}
+        return [*sorted(found - {"default"}), "default"]
+
+    @overload
+    def job(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> JobFunction[P, Coroutine[Any, Any, R], R]: ...
+    @overload
+    def job(self, function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
+    @overload
+    def job(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        queue: str = "default",
+        retries: int | None = None,
+        retry: RetryRule | None = None,
+        backoff: Backoff | None = None,
+        retry_base: DurationLike | None = None,
+        retry_cap: DurationLike | None = None,
+        timeout: DurationLike | None = None,
+        deadline: DurationLike | None = None,
+        ttl: DurationLike | None = None,
+        priority: Priority = "normal",
+        unique: Unique | None = None,
+        hold: HoldRule | bool | None = None,
+        isolate: Isolation = "none",
+        tags: Mapping[str, str] | None = None,
+        owner: str | None = None,
+    ) -> JobDecorator: ...
+    def job(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        queue: str = "default",
+        retries: int | None = None,
+        retry: RetryRule | None = None,
+        backoff: Backoff | None = None,
+        retry_base: DurationLike | None = None,
+        retry_cap: DurationLike | None = None,
+        timeout: DurationLike | None = None,
+        deadline: DurationLike | None = None,
+        ttl: DurationLike | None = None,
+        priority: Priority = "normal",
+        unique: Unique | None = None,
+        hold: HoldRule | bool | None = None,
+        isolate: Isolation = "none",
+        tags: Mapping[str, str] | None = None,
+        owner: str | None = None,
+    ) -> Any:
+        """Make a function a job: it stays callable, and gets ``enqueue`` and its kin.
+
+        Its input is its parameters by name, as JSON; a parameter annotated `roost.Context` (`roost.SyncContext` in a
+        sync function) is given by the worker. ``name`` defaults to ``module.function``. ``retries``, ``backoff``,
+        ``retry_base`` and ``retry_cap`` change single fields of ``retry``. ``timeout`` bounds one attempt, ``deadline``
+        the whole job, ``ttl`` its start. ``hold`` makes every job wait for a person's approval. ``isolate="process"``
+        runs it in a process of its own that can be killed. Raises `ConfigurationError`, `InvalidRequest` and
+        `InvalidDuration` for what cannot be meant.
+        """
+        options = Options(
+            queue=None if queue == "default" else queue,
+            priority=None if priority == "normal" else priority,
+            timeout=timeout,
+            deadline=deadline,
+            ttl=ttl,
+            retry=retry_rule(retries, retry, backoff, retry_base, retry_cap),
+            unique=unique,
+            hold=hold,
+            tags=tags,
+            owner=owner,
+        )
+
+        def decorate(function: Callable[..., Any]) -> JobFunction[..., Any, Any]:
+            return self._add(function, name, isolate, options)
+
+        return decorate if function is None else decorate(function)
+
+    def schedule(
+        self,
+        cron: str | None = None,
+        *,
+        every: DurationLike | None = None,
+        at: datetime | str | None = None,
+        tz: str = "UTC",
+        gap: Literal["next", "skip"] = "next",
+        fold: Literal["first", "both"] = "first",
+        missed: Literal["latest", "all", "none"] = "latest",
+        missed_limit: int = 100,
+        grace: DurationLike = "1m",
+        overlap: OverlapPolicy = "skip",
+        jitter: DurationLike = "0s",
+        interval: Literal["anchored", "after_completion"] = "anchored",
+        starts_at: datetime | str | None = None,
+        ends_at: datetime | str | None = None,
+        remove_after_last: bool = False,
+        name: str | None = None,
+        queue: str = "default",
+        retries: int | None = None,
+        timeout: DurationLike | None = None,
+        priority: Priority = "normal",
+        isolate: Isolation = "none",
+    ) -> JobDecorator:
+        """Make a function without parameters a job, and create one by cron, every so often, or at one time.
+
+        Policies as in `roost.domain.schedule.ScheduleRule`. The schedule has the job's name; it is stored when a worker
+        starts (or by `sync_schedules`), and left alone where it is the same already. Raises `InvalidCron`,
+        `InvalidZone`, `InvalidDuration`, `InvalidRequest` and `ConfigurationError`.
+        """
+        rule = schedule_rule(
+            cron, every=every, at=at, tz=tz, gap=gap, fold=fold, missed=missed, missed_limit=missed_limit,
+            grace=grace, overlap=overlap, jitter=jitter, interval=interval, starts_at=starts_at, ends_at=ends_at,
+        )  # fmt: skip
+        make = self.job(name=name, queue=queue, retries=retries, timeout=timeout, priority=priority, isolate=isolate)
+
+        def decorate(function: Callable[..., Any]) -> Any:
+            job = make(function)
+            self.schedules[job.kind] = Declared(job.kind, rule, job, remove_after_last)
+            return job
+
+        return decorate
+
+    def _add(
+        self, function: Callable[..., Any], name: str | None, isolate: Isolation, options: Options
+    ) -> JobFunction[..., Any, Any]:
+        handler: Handler[Any] = Handler(function, kind=name, isolate=isolate)
+        job: JobFunction[..., Any, Any] = JobFunction(self, function, handler, options)
+        self.registry.add(handler)
+        self._functions[handler.kind] = job
+        return job
+
+    async def sync_schedules(self) -> list[str]:
+        """Store the program's schedules that are new or changed, and say which; their names are the jobs' names."""
+        written = []
+        for declared, job in self._declared():
+            try:
+                stored = await self.client.schedules.get(declared.name)
+            except NotFound:
+                stored = None
+            if declared.differs(stored, job):
+                await self.client.schedules.put(
+                    declared.name, declared.rule, job, remove_after_last=declared.remove_after_last
+                )
+                written.append(declared.name)
+        return written
+
+    def _declared(self) -> Iterator[tuple[Declared, NewJob]]:
+        for declared in self.schedules.values():
+            try:
+                yield declared, declared.function.new_job()
+            except InvalidRequest as error:
+                raise ConfigurationError(
+                    f"{declared.name} is scheduled, but cannot be called without arguments: {error}",
+                    help="give its parameters defaults, or let it enqueue the job that has them",
+                ) from None
+
+    async def worker(
+        self,
+        *,
+        queues: Sequence[str] | None = None,
+        concurrency: int = 10,
+        lease: str = "15s",
+        name: str | None = None,
+        grace: float = 10.0,
+    ) -> Worker:
+        """A worker for the program's jobs, everything it needs in place: schedules stored, the store's loops running.
+
+        ``queues`` in strict order (`queues` where None), ``concurrency`` jobs at a time, ``grace`` seconds for running
+        jobs when it is stopped.
+        """
+        from roost.sdk.worker import Worker
+
+        self.registry.check()
+        taken = [*queues] if queues else self.queues
+        worker = Worker(
+            self.registry, self.client, queues=taken, concurrency=concurrency, lease=lease, name=name, grace=grace
+        )
+        await self.connection.start_loops()
+        await self.sync_schedules()
+        return worker
+
+    async def run_worker(
+        self,
+        *,
+        queues: Sequence[str] | None = None,
+        concurrency: int = 10,
+        lease: str = "15s",
+        name: str | None = None,
+        grace: float = 10.0,
+        until: Literal["stopped", "idle"] = "stopped",
+    ) -> None:
+        """Run the program's jobs here until the worker is stopped (or, with ``idle``, nothing is ready)."""
+        worker = await self.worker(queues=queues, concurrency=concurrency, lease=lease, name=name, grace=grace)
+        await worker.run(until=until)
+
+    def run_worker_sync(
+        self,
+        *,
+        queues: Sequence[str] | None = None,
+        concurrency: int = 10,
+        lease: str = "15s",
+        name: str | None = None,
+        grace: float = 10.0,
+        until: Literal["stopped", "idle"] = "stopped",
+    ) -> None:
+        """`run_worker` in an event loop of its own."""
+        asyncio.run(
+            self.run_worker(queues=queues, concurrency=concurrency, lease=lease, name=name, grace=grace, until=until)
+        )
+
+    @contextmanager
+    def connected_to(self, connection: Connection) -> Iterator[None]:
+        """Keep the jobs elsewhere for a while: what tests do."""
+        previous, self.connection = self.connection, connection
+        try:
+            yield
+        finally:
+            self.connection = previous
+
+    async def aclose(self) -> None:
+        """Give connections back; the next use opens them again."""
+        await self.connection.aclose()
+
+    def close(self) -> None:
+        """`aclose` without an event loop."""
+        self.connection.close_sync()
