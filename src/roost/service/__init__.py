@@ -1,0 +1,1 @@
+"""Use cases, group commit and the background loops, over any store."""

@@ -1,0 +1,111 @@
+"""Jobs: enqueue, look, wait, cancel, reopen, delete."""
+
+from __future__ import annotations
+
+from roost.domain.duration import parse_duration
+from roost.domain.states import TERMINAL
+from roost.engine import protocol
+from roost.engine.protocol import EnqueueWork
+from roost.errors import InvalidRequest
+from roost.service.admitting import admit
+from roost.service.core import CallInfo, Core, operation_of
+from roost.wire.jobs import (
+    CancelJob,
+    Empty,
+    Enqueued,
+    EnqueuedJobs,
+    EnqueueJobs,
+    Job,
+    JobPage,
+    JobRef,
+    JobSummary,
+    ListJobs,
+    ListLogs,
+    LogPage,
+    NewJob,
+    ReopenJob,
+    WaitJob,
+)
+from roost.wire.problems import Problem
+
+LONGEST_WAIT_MS = 30_000
+ROW_OVERHEAD = 256
+"""Bytes a waiting job costs beside its input."""
+
+
+async def enqueue(core: Core, request: NewJob, call: CallInfo) -> Enqueued:
+    """Store one job; raises what admission refuses, `UniqueConflict`, `Overloaded`."""
+    row = admit(request, core.rules.of(request.queue), core.now, "")
+    work = EnqueueWork([row], operation_of("jobs.enqueue", request, call) if call.operation_id else None)
+    answer = await core.committer.enqueue(work, len(row.input) + ROW_OVERHEAD)
+    if isinstance(answer, Problem):
+        raise answer.error()
+    stored = answer[0]
+    if stored.problem is not None:
+        raise stored.problem.error()
+    return Enqueued(id=stored.id, duplicate=stored.duplicate)
+
+
+async def enqueue_many(core: Core, request: EnqueueJobs, call: CallInfo) -> EnqueuedJobs:
+    """Store many jobs in one transaction: none where one is refused; unique conflicts are told one by one."""
+    rules, now = core.rules.of, core.now
+    rows = [admit(job, rules(job.queue), now, f"jobs[{index}].") for index, job in enumerate(request.jobs)]
+    size = sum([len(row.input) for row in rows]) + ROW_OVERHEAD * len(rows)
+    work = EnqueueWork(rows, operation_of("jobs.enqueue_many", request, call))
+    answer = await core.committer.enqueue(work, size)
+    if isinstance(answer, Problem):
+        raise answer.error()
+    return EnqueuedJobs(jobs=[Enqueued(id=each.id, duplicate=each.duplicate, error=each.problem) for each in answer])
+
+
+async def get(core: Core, request: JobRef, call: CallInfo) -> Job:
+    """A job, whole; raises `NotFound`."""
+    return await core.read(core.reader.job, request.id)
+
+
+async def wait(core: Core, request: WaitJob, call: CallInfo) -> Job:
+    """The job as soon as it is terminal, or as it is after ``wait`` (30 s at most); raises `NotFound`."""
+    wait_ms = parse_duration(request.wait, path="wait")
+    if wait_ms > LONGEST_WAIT_MS:
+        raise InvalidRequest("wait is over 30s", path="wait", help="wait for 30s at most, and ask again")
+    # Watched before it is read: an end in between would otherwise be missed.
+    ended = core.hub.watch(request.id)
+    try:
+        until = core.clock.monotonic() + wait_ms / 1000
+        while True:
+            ended.clear()
+            job = await core.read(core.reader.job, request.id)
+            left = until - core.clock.monotonic()
+            if job.state in TERMINAL or left <= 0 or core.hub.closed:
+                return job
+            if not await core.clock.wait(ended, left):
+                return await core.read(core.reader.job, request.id)
+    finally:
+        core.hub.unwatch(request.id, ended)
+
+
+async def page(core: Core, request: ListJobs, call: CallInfo) -> JobPage:
+    """A page of jobs, newest first; raises `InvalidCursor`."""
+    return await core.read(core.reader.jobs, request)
+
+
+async def logs(core: Core, request: ListLogs, call: CallInfo) -> LogPage:
+    """A job's log lines; raises `NotFound`."""
+    return await core.read(core.reader.logs, request.id, request.after, request.limit)
+
+
+async def cancel(core: Core, request: CancelJob, call: CallInfo) -> JobSummary:
+    """Cancel a job, or ask a running one to stop; raises `NotFound`, `Conflict` where it has ended."""
+    action = protocol.CancelJobs(request.id, actor=request.actor or call.actor, note=request.note)
+    return await core.act(action, JobSummary, name="jobs.cancel", request=request, call=call)
+
+
+async def reopen(core: Core, request: ReopenJob, call: CallInfo) -> JobSummary:
+    """Run a terminal job again; raises `NotFound`, `Conflict` where it has not ended."""
+    action = protocol.ReopenJobs(request.id, actor=request.actor or call.actor, note=request.note)
+    return await core.act(action, JobSummary, name="jobs.reopen", request=request, call=call)
+
+
+async def delete(core: Core, request: JobRef, call: CallInfo) -> Empty:
+    """Delete a job that is not running; raises `NotFound`, `Conflict`."""
+    return await core.act(protocol.DeleteJobs(request.id), Empty, name="jobs.delete", request=request, call=call)

@@ -1,0 +1,151 @@
+"""Due schedules become jobs: once per instant, however many nodes plan the same fire."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime
+
+from roost.domain import schedule as rules
+from roost.domain.states import TERMINAL
+from roost.engine.protocol import Fire, FireSchedule
+from roost.engine.reading import ScheduleFacts
+from roost.errors import InvalidRequest, NotFound, OutcomeUnknown, RoostError, StoreError, TooLarge, Unavailable
+from roost.service.core import Core
+from roost.service.schedules import job_row, watches
+from roost.wire.codec import milliseconds
+from roost.wire.jobs import Job
+
+log = logging.getLogger("roost.service.planner")
+
+LIMIT = 200
+_RETRY_MS = 1_000
+_STORE_FAILURES = (Unavailable, OutcomeUnknown, StoreError)
+
+
+class Planner:
+    """The work of the planner's loop."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def __call__(self) -> int | None:
+        """Fire what is due; when the next schedule is."""
+        core = self._core
+        while True:
+            due = await core.read(core.reader.due)
+            if not due.schedule_queued and (due.schedule_at is None or due.schedule_at > core.now()):
+                return due.schedule_at
+            found = await core.read(core.reader.due_schedules, core.now(), LIMIT)
+            # Together, so that a store with many writing sides uses them.
+            results = await asyncio.gather(*(self._fire(facts) for facts in found), return_exceptions=True)
+            for facts, result in zip(found, results, strict=True):
+                if isinstance(result, RoostError) and not isinstance(result, _STORE_FAILURES):
+                    # One schedule that cannot fire keeps no other from it.
+                    log.error("schedule %s could not fire: %s", facts.name, result)
+                elif isinstance(result, BaseException):
+                    raise result
+            if not any(result is True for result in results):
+                # Other nodes were first with all of them, or their clocks and ours differ by a moment.
+                return core.now() + _RETRY_MS
+
+    async def _fire(self, facts: ScheduleFacts) -> bool:
+        """Whether this node made the fire."""
+        core = self._core
+        now = core.now()
+        unfinished = facts.last_job_state is not None and facts.last_job_state not in TERMINAL
+        if facts.queued and not unfinished:
+            ended_at = await self._ended_at(facts, now) if rules.awaits_completion(facts.rule) else None
+            action = self._after(facts, ended_at) if ended_at is not None else self._from_queue(facts, now)
+        elif facts.next_fire is not None:
+            action = self._due(facts, facts.next_fire, now, unfinished)
+        else:
+            return False
+        acted = await core.act_for_itself(action, now)
+        return acted.count > 0
+
+    async def _ended_at(self, facts: ScheduleFacts, now: int) -> int:
+        """When the last job ended; now where it was deleted meanwhile."""
+        if facts.last_job is None:
+            return now
+        try:
+            job: Job = await self._core.read(self._core.reader.job, facts.last_job)
+        except NotFound:
+            return now
+        return now if job.finished_at is None else milliseconds(datetime.fromisoformat(job.finished_at), "finished_at")
+
+    def _after(self, facts: ScheduleFacts, ended_at: int) -> FireSchedule:
+        """The last job ended: now the next fire is known."""
+        next_fire = rules.next_fire(facts.rule, ended_at, facts.created_at)
+        return FireSchedule(
+            name=facts.name,
+            expected=facts.next_fire,
+            was_queued=True,
+            fires=[],
+            next_fire=next_fire,
+            remove=facts.remove_after_last and next_fire is None,
+        )
+
+    def _from_queue(self, facts: ScheduleFacts, now: int) -> FireSchedule:
+        """The job before it ended: the fire that waited for that starts."""
+        return FireSchedule(
+            name=facts.name,
+            expected=facts.next_fire,
+            from_queue=True,
+            was_queued=True,
+            fires=[self._create(facts, now, now)],
+            next_fire=facts.next_fire,
+            remove=facts.remove_after_last and facts.next_fire is None,
+        )
+
+    def _due(self, facts: ScheduleFacts, expected: int, now: int, unfinished: bool) -> FireSchedule:
+        rule = facts.rule
+        plan = rules.plan(rule, expected, now, facts.created_at)
+        fires = [Fire(expected, "missed", None)] if plan.missed else []
+        queued, previous = facts.queued, facts.last_job if unfinished else None
+        for place, instant in enumerate(plan.fires):
+            decision = rules.decide_overlap(rule.overlap, unfinished, queued)
+            if decision == "replace":
+                # Of many at once each would end the one before it: only the last is made.
+                if place < len(plan.fires) - 1:
+                    fires.append(Fire(instant, "replaced", None))
+                    continue
+                fire = self._create(facts, instant, now)
+                fire.cancel_job = previous
+                fires.append(fire)
+            elif decision == "fire":
+                fires.append(self._create(facts, instant, now))
+                unfinished = True
+            elif decision == "queue":
+                queued = True
+                fires.append(Fire(instant, "queued", None))
+            else:
+                fires.append(Fire(instant, "skipped", None))
+        made = any(fire.row is not None for fire in fires)
+        next_fire, waits = plan.next_fire, False
+        if rules.awaits_completion(rule) and next_fire is None:
+            waits = made or previous is not None
+            if not waits:
+                next_fire = rules.next_fire(rule, now, facts.created_at)
+        queued = queued or waits
+        return FireSchedule(
+            name=facts.name,
+            expected=expected,
+            was_queued=facts.queued,
+            fires=fires,
+            next_fire=next_fire,
+            queued=queued,
+            watch_job=previous if queued and not made else None,
+            remove=facts.remove_after_last and next_fire is None and not queued,
+        )
+
+    def _create(self, facts: ScheduleFacts, instant: int, now: int) -> Fire:
+        """The fire with its job; skipped, and logged, where the job is refused."""
+        core = self._core
+        start_at = rules.jittered(facts.rule, instant, core.rng())
+        try:
+            row = job_row(core, facts.name, facts.job, instant, now, start_at=start_at, watched=watches(facts.rule))
+        except (InvalidRequest, TooLarge) as error:
+            log.error("schedule %s fired, but its job is refused: %s", facts.name, error)
+            return Fire(instant, "skipped", None)
+        return Fire(instant, "fired", row)

@@ -1,0 +1,60 @@
+"""Old jobs are forgotten, in small sets with pauses in between, so that nobody notices."""
+
+from __future__ import annotations
+
+import asyncio
+
+from roost.domain.duration import parse_duration
+from roost.domain.records import QueueRules
+from roost.domain.states import State
+from roost.engine.protocol import Prune, PruneOld
+from roost.service.core import Core
+
+LIMIT = 1_000
+_PAUSE_SECONDS = 0.05
+_IDLE_MS = 600_000
+"""After a pass that found nothing."""
+_OLD_MS = 86_400_000
+"""How long operation ids and silent workers are remembered."""
+_OLD_PERIOD_MS = 3_600_000
+
+
+class Pruner:
+    """The work of the pruner's loop."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._next_old = 0
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """End the pass that is going on."""
+        self._stop.set()
+
+    async def __call__(self) -> int | None:
+        """One pass; when the next is wanted."""
+        core = self._core
+        now = core.now()
+        count = 0
+        for queue, state in await core.read(core.reader.finished_queues):
+            count += await self._prune(queue, state, now - self._keep_ms(core.rules.of(queue), state))
+        if now >= self._next_old and not self._stop.is_set():
+            self._next_old = now + _OLD_PERIOD_MS
+            await core.act_for_itself(PruneOld(before=now - _OLD_MS))
+        return now + (round(core.settings.prune_seconds * 1000) if count else _IDLE_MS)
+
+    async def _prune(self, queue: str, state: str, before: int) -> int:
+        core, count = self._core, 0
+        while not self._stop.is_set():
+            acted = await core.act_for_itself(Prune(queue=queue, state=state, before=before, limit=LIMIT))
+            count += acted.count
+            if not acted.more:
+                break
+            await core.clock.wait(self._stop, _PAUSE_SECONDS)
+        return count
+
+    def _keep_ms(self, rules: QueueRules, state: str) -> int:
+        own, default = rules.retention, self._core.settings.retention_ms
+        if state == State.FAILED:
+            own, default = rules.retention_failed or own, self._core.settings.retention_failed_ms
+        return default if own is None else parse_duration(own)
