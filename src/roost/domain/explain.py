@@ -175,10 +175,8 @@ class _Teller:
         job = self._job
         until = self._when(job.run_at) if job.run_at is not None else "its time"
         if job.reason == "retry":
-            self._say(
-                f"Attempt {job.attempt} failed, failure {job.failures} of {job.retries + 1}; it is tried again at {until}.",
-                "attempt_ended",
-            )
+            count = f"failure {job.failures} of {job.retries + 1}"
+            self._say(f"Attempt {job.attempt} failed, {count}; it is tried again at {until}.", "attempt_ended")
         elif job.reason in ("snoozed", "sleeping"):
             verb = "asked to be called again" if job.reason == "snoozed" else "sleeps"
             self._say(f"Its handler {verb}: it goes on at {until}.", "attempt_ended")
