@@ -1,0 +1,243 @@
+"""Isolated handlers: each runs in a process that can be killed, and whose death hurts nobody else.
+
+Processes are reused, one job at a time. Their leases are renewed from here: nothing that a handler does in its process
+can stop a heartbeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from roost.errors import ConfigurationError, RoostError
+from roost.sdk.attempt import Attempt
+from roost.sdk.endings import failed
+from roost.sdk.executors.frames import (
+    LENGTH_SIZE,
+    Answer,
+    Ask,
+    CancelRequested,
+    Ended,
+    Hello,
+    Run,
+    Started,
+    ToChild,
+    ToParent,
+    length,
+    pack,
+    to_parent,
+)
+from roost.sdk.executors.output import Output
+from roost.sdk.ports import Port, Tell
+from roost.sdk.registry import Handler
+from roost.sdk.signals import Stopped
+from roost.wire.attempts import NewLogLine, Outcome
+from roost.wire.problems import Problem
+
+logger = logging.getLogger("roost.worker")
+
+TERMINATE_SECONDS = 2.0
+"""Between SIGTERM and SIGKILL."""
+START_SECONDS = 60.0
+"""For a process to start and to import its handler's module."""
+
+TellAttempt = Callable[[Attempt, Tell], None]
+
+
+class ProcessExecutor:
+    """A pool of processes as large as there are isolated handlers at a time."""
+
+    def __init__(self, port: Callable[[Attempt], Port], tell: TellAttempt) -> None:
+        self._port = port
+        self._tell = tell
+        self._idle: list[_Process] = []
+
+    @staticmethod
+    def check(handler: Handler[Any]) -> None:
+        """Raises `ConfigurationError` for a handler that another process could not import."""
+        if "<locals>" in handler.qualname or "<lambda>" in handler.qualname:
+            raise ConfigurationError(
+                f"{handler.kind} cannot run in a process: {handler.qualname} is not at the top of a module",
+                help="move the function to module level, or leave isolate='process' out",
+            )
+
+    async def run(self, attempt: Attempt, handler: Handler[Any], started: Callable[[], None]) -> Outcome:
+        """The handler's outcome, its process's death included; cancelled, the process is terminated, then killed."""
+        process = self._idle.pop() if self._idle else await _Process.start()
+        reusable = False
+        try:
+            outcome = await process.run(attempt, handler, started, self._port(attempt), self._tell)
+            reusable = process.alive
+            return outcome
+        finally:
+            if reusable:
+                self._idle.append(process)
+            else:
+                # Not interrupted by a second cancel: nobody else knows of this process any more.
+                await asyncio.shield(process.stop())
+
+    async def close(self) -> None:
+        """End all processes."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(process.stop() for process in idle))
+
+
+class _Process:
+    """One child, seen from the worker."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        output: Output,
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._output = output
+        self._asking: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def start(cls) -> _Process:
+        """A new process, that waits for its first job."""
+        ours, theirs = socket.socketpair()
+        output = Output()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "roost.sdk.executors.child",
+                str(theirs.fileno()),
+                str(os.getpid()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output.descriptor,
+                stderr=output.descriptor,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            output.close()
+            raise
+        finally:
+            theirs.close()
+            output.opened()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        started = cls(process, reader, writer, output)
+        started._send(Hello([entry or os.getcwd() for entry in sys.path]))
+        return started
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def run(
+        self, attempt: Attempt, handler: Handler[Any], started: Callable[[], None], port: Port, tell: TellAttempt
+    ) -> Outcome:
+        """One job, from its frame to its end."""
+
+        def line(text: str) -> None:
+            tell(attempt, Tell(log=NewLogLine(message=text)))
+
+        self._output.follow(line)
+        cancels = asyncio.create_task(self._pass_cancel(attempt))
+        try:
+            self._send(Run(attempt.lease, handler.module, handler.qualname))
+            async with asyncio.timeout(START_SECONDS) as starting:
+                while True:
+                    frame = await self._receive()
+                    match frame:
+                        case Started():
+                            starting.reschedule(None)
+                            started()
+                        case Ask():
+                            task = asyncio.create_task(self._answer(frame, port))
+                            self._asking.add(task)
+                            task.add_done_callback(self._asking.discard)
+                        case Tell():
+                            tell(attempt, frame)
+                        case Ended():
+                            frame.outcome.token = attempt.token
+                            return frame.outcome
+        except TimeoutError:
+            return failed(attempt.id, attempt.token, "ProcessStart", f"no start within {START_SECONDS:g} s")
+        except (EOFError, OSError):
+            return await self._died(attempt)
+        except (msgspec.MsgspecError, ValueError) as error:
+            # What comes out of a process whose memory is damaged is not to be trusted.
+            return failed(attempt.id, attempt.token, "ProcessBroken", f"the process sent what is no frame: {error}")
+        finally:
+            cancels.cancel()
+            for task in self._asking:
+                task.cancel()
+            self._output.leave()
+
+    async def stop(self) -> None:
+        """Terminate it, kill it if it does not end in time, and collect it."""
+        self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(TERMINATE_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            logger.warning("process %d ignores SIGTERM and is killed", self._process.pid)
+        # Also what the handler started and left behind.
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+        self._writer.close()
+        self._output.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    async def _died(self, attempt: Attempt) -> Outcome:
+        """It hung up: what its exit says."""
+        try:
+            async with asyncio.timeout(TERMINATE_SECONDS):
+                code = await self._process.wait()
+        except TimeoutError:
+            return failed(attempt.id, attempt.token, "ProcessDied", "the handler's process closed its connection")
+        if code < 0:
+            try:
+                name = signal.Signals(-code).name
+            except ValueError:
+                name = f"signal {-code}"
+            how = f"was killed by {name}"
+        else:
+            how = f"exited with status {code}"
+        outcome = failed(attempt.id, attempt.token, "ProcessDied", f"the handler's process {how}")
+        outcome.died = True
+        return outcome
+
+    async def _pass_cancel(self, attempt: Attempt) -> None:
+        await attempt.watch().wait()
+        with contextlib.suppress(OSError):
+            self._send(CancelRequested())
+
+    async def _answer(self, ask: Ask, port: Port) -> None:
+        try:
+            answer = Answer(ask.number, msgspec.Raw(await port.ask(ask.question)))
+        except Stopped:
+            answer = Answer(ask.number, stopped=True)
+        except RoostError as error:
+            answer = Answer(ask.number, problem=Problem.of(error))
+        with contextlib.suppress(OSError):
+            self._send(answer)
+
+    def _send(self, frame: ToChild) -> None:
+        self._writer.write(pack(frame))
+
+    async def _receive(self) -> ToParent:
+        head = await self._reader.readexactly(LENGTH_SIZE)
+        frame: ToParent = to_parent.decode(await self._reader.readexactly(length(head)))
+        return frame
