@@ -305,5 +305,5 @@ class App:
         await self.connection.aclose()
 
     def close(self) -> None:
-        """`aclose` without an event loop."""
-        self.connection.close_sync()
+        """`aclose` where no event loop runs."""
+        self.connection.close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from roost.sdk.patience import Patience
 
@@ -13,26 +14,19 @@ if TYPE_CHECKING:
     from roost.sdk._sync.client import Client
 
 
-@runtime_checkable
-class LoopHost(Protocol):
-    """A transport that reaches a store in this process, whose background loops somebody must run."""
-
-    async def start_loops(self) -> None:
-        """Run them from now on: due jobs, lost leases, schedules, retention."""
-        ...
-
-
 class Connection:
     """Both clients of one URL; may be shared by threads and event loops."""
 
-    def __init__(self, find_url: Callable[[], str], *, timeout: float, patience: Patience | None) -> None:
+    def __init__(self, find_url: Callable[[], str], *, timeout: float = 30.0, patience: Patience | None = None) -> None:
         self._find_url = find_url
         self._timeout = timeout
         self._patience = patience
         self._url: str | None = None
+        self._store: Any = None
+        """`roost.embedded.Embedded`, where the jobs are in a store and not at a server."""
         self._async: AsyncClient | None = None
         self._sync: Client | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @property
     def url(self) -> str:
@@ -44,40 +38,75 @@ class Connection:
     @property
     def asynchronous(self) -> AsyncClient:
         """For code on an event loop."""
-        if self._async is None:
-            from roost.sdk._async.client import AsyncClient
-
-            with self._lock:
-                if self._async is None:
-                    self._async = AsyncClient.connect(self.url, timeout=self._timeout, patience=self._patience)
-        return self._async
+        return self._async or self._open_async()
 
     @property
     def synchronous(self) -> Client:
         """For code without one."""
-        if self._sync is None:
-            from roost.sdk._sync.client import Client
+        return self._sync or self._open_sync()
 
+    @property
+    def store(self) -> Any:
+        """The store in this process (`roost.embedded.Embedded`), or None where a server has it."""
+        if self._store is None and is_store(self.url):
             with self._lock:
-                if self._sync is None:
-                    self._sync = Client.connect(self.url, timeout=self._timeout, patience=self._patience)
-        return self._sync
+                if self._store is None:
+                    # By name: the SDK knows no store; whoever asks for one in this process gets it loaded here.
+                    self._store = importlib.import_module("roost.embedded").Embedded.open(self.url)
+        return self._store
 
     async def start_loops(self) -> None:
         """Where the store is in this process, see to it that its background loops run; a server has its own."""
-        transport = self.asynchronous.transport
-        if isinstance(transport, LoopHost):
-            await transport.start_loops()
+        if self.store is not None:
+            await self.store.start_loops()
 
     async def aclose(self) -> None:
-        """Give both clients back; the next use opens them again."""
+        """Give both clients and the store back; the next use opens them again."""
         client, self._async = self._async, None
         if client is not None:
             await client.aclose()
-        self.close_sync()
+        self._close_sync()
 
-    def close_sync(self) -> None:
-        """Give back the client of code without an event loop."""
+    def close(self) -> None:
+        """`aclose` where no event loop runs."""
+        if self._async is None:
+            self._close_sync()
+        else:
+            import asyncio
+
+            asyncio.run(self.aclose())
+
+    def _close_sync(self) -> None:
         client, self._sync = self._sync, None
         if client is not None:
             client.close()
+        store, self._store = self._store, None
+        if store is not None:
+            store.release()
+
+    def _open_async(self) -> AsyncClient:
+        from roost.sdk._async.client import AsyncClient
+
+        with self._lock:
+            if self._async is None:
+                if self.store is None:
+                    self._async = AsyncClient.connect(self.url, timeout=self._timeout, patience=self._patience)
+                else:
+                    self._async = AsyncClient(self.store.async_transport(), patience=self._patience)
+            return self._async
+
+    def _open_sync(self) -> Client:
+        from roost.sdk._sync.client import Client
+
+        with self._lock:
+            if self._sync is None:
+                if self.store is None:
+                    self._sync = Client.connect(self.url, timeout=self._timeout, patience=self._patience)
+                else:
+                    self._sync = Client(self.store.transport(), patience=self._patience)
+            return self._sync
+
+
+def is_store(url: str) -> bool:
+    """Whether ``url`` names a store to be opened in this process."""
+    return url.partition(":")[0] in ("sqlite", "postgresql", "postgres")

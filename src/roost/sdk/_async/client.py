@@ -12,6 +12,7 @@ from roost.errors import ConfigurationError, RoostError
 from roost.sdk._async.http import AsyncHttpTransport
 from roost.sdk._async.jobs import AsyncJobs
 from roost.sdk._async.resources import AsyncHolds, AsyncQueues, AsyncSchedules, AsyncServer, AsyncWorkers
+from roost.sdk.connection import is_store
 from roost.sdk.patience import WORTH_REPEATING, Patience, new_operation_id
 from roost.sdk.transport import AsyncTransport
 from roost.wire.codec import Wire
@@ -45,10 +46,9 @@ class AsyncClient:
         ``timeout`` is how many seconds one answer may take. Nothing is sent yet to a server. Raises
         `ConfigurationError` for another URL, and for a store what `roost.engine.store.open_store` raises.
         """
-        scheme = url.partition(":")[0]
-        if scheme in ("http", "https"):
+        if url.startswith(("http://", "https://")):
             return cls(AsyncHttpTransport(url, timeout=timeout), patience=patience)
-        if scheme in ("sqlite", "postgresql", "postgres"):
+        if is_store(url):
             # By name: the SDK knows no store; whoever asks for one in this process gets it loaded here.
             embedded = importlib.import_module("roost.embedded")
             return cls(embedded.AsyncLocalTransport.open(url), patience=patience)

@@ -12,6 +12,7 @@ from roost.errors import ConfigurationError, RoostError
 from roost.sdk._sync.http import HttpTransport
 from roost.sdk._sync.jobs import Jobs
 from roost.sdk._sync.resources import Holds, Queues, Schedules, Server, Workers
+from roost.sdk.connection import is_store
 from roost.sdk.patience import WORTH_REPEATING, Patience, new_operation_id
 from roost.sdk.transport import Transport
 from roost.wire.codec import Wire
@@ -45,10 +46,9 @@ class Client:
         ``timeout`` is how many seconds one answer may take. Nothing is sent yet to a server. Raises
         `ConfigurationError` for another URL, and for a store what `roost.engine.store.open_store` raises.
         """
-        scheme = url.partition(":")[0]
-        if scheme in ("http", "https"):
+        if url.startswith(("http://", "https://")):
             return cls(HttpTransport(url, timeout=timeout), patience=patience)
-        if scheme in ("sqlite", "postgresql", "postgres"):
+        if is_store(url):
             # By name: the SDK knows no store; whoever asks for one in this process gets it loaded here.
             embedded = importlib.import_module("roost.embedded")
             return cls(embedded.LocalTransport.open(url), patience=patience)
