@@ -1,0 +1,1 @@
+"""What developers measure with: ``make bench``, and saved runs to compare with."""

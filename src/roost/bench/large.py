@@ -1,0 +1,94 @@
+"""Long measures, taken only when asked for: a large backlog with a long history, and many schedules."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from datetime import UTC, datetime
+
+import msgspec
+
+from roost.bench.app import NOOP
+from roost.bench.load import Connection, Pool
+from roost.bench.machine import cpu_seconds
+from roost.bench.stand import Stand
+from roost.bench.traffic import UNARY_CONNECTIONS, fill, life_of
+from roost.wire import contract
+
+_CLAIMS = 50
+_CLAIM = 64
+_FIRES_PER_SECOND = 100
+_ENOUGH_RUNS = 500
+
+
+def backlog(stand: Stand) -> dict[str, float]:
+    """Milliseconds of a claim with many jobs waiting and more retained, against a claim from an empty store."""
+    queue = stand.queue()
+    fill(stand, queue, _CLAIM * _CLAIMS)
+    empty = statistics.median(stand.run(_claims(stand, queue)))
+    life_of(stand, 5 * stand.sizes.backlog)
+    full_queue = stand.queue()
+    fill(stand, full_queue, stand.sizes.backlog)
+    full = statistics.median(stand.run(_claims(stand, full_queue)))
+    stand.notes["backlog.slowdown"] = f"{stand.sizes.backlog:,} waiting, {5 * stand.sizes.backlog:,} retained"
+    return {"backlog.empty_ms": empty * 1000, "backlog.full_ms": full * 1000, "backlog.slowdown": full / empty}
+
+
+async def _claims(stand: Stand, queue: str) -> list[float]:
+    body = f'{{"worker":"bench","queues":["{queue}"],"limit":{_CLAIM},"lease":"60s"}}'.encode()
+    requests = stand.requests.named(contract.CLAIM, body)
+    taken = []
+    async with Pool(stand.requests, 1) as pool:
+        for _ in range(_CLAIMS):
+            began = time.perf_counter()
+            await pool.connections[0].call(next(requests))
+            taken.append(time.perf_counter() - began)
+    return taken
+
+
+def schedules(stand: Stand) -> dict[str, float]:
+    """How late fires are and what they cost, with many schedules of which a hundred fire each second."""
+    count, queue = stand.sizes.schedules, stand.queue()
+    stand.run(_put(stand, queue, count))
+    cpu, began = cpu_seconds(stand.pid), time.monotonic()
+    window_began = time.time_ns() / 1e6
+    time.sleep(max(10.0, stand.sizes.seconds))
+    seconds, used = time.monotonic() - began, cpu_seconds(stand.pid) - cpu
+    late: list[float] = []
+    for index in range(0, count, max(1, count // _ENOUGH_RUNS)):
+        runs = stand.client.schedules.runs(f"{queue}-{index}", limit=20).runs
+        late += [_ms(run.fired_at) - _ms(run.fire_at) for run in runs if _ms(run.fire_at) >= window_began]
+    fired = stand.client.queues.get(queue).ready
+    if len(late) < 2:
+        raise TimeoutError("no schedule that was looked at fired in the window")
+    stand.notes["schedules.late_p99"] = f"{len(late)} fires of {count:,} schedules looked at"
+    return {
+        "schedules.fired": fired / seconds,
+        "schedules.late_p99": statistics.quantiles(late, n=100)[98],
+        "schedules.cpu": used / seconds * 100,
+    }
+
+
+async def _put(stand: Stand, queue: str, count: int) -> None:
+    """Spread over the period, so that as many fire in each second as in any other."""
+    period_ms = count * 1000 // _FIRES_PER_SECOND
+    numbers = iter(range(count))
+    start = time.time_ns() // 1_000_000
+
+    async def work(connection: Connection) -> None:
+        for number in numbers:
+            anchor = datetime.fromtimestamp((start + number * period_ms // count) / 1000, UTC).isoformat()
+            body = {
+                "rule": {"every": f"{period_ms}ms", "starts_at": anchor, "overlap": "allow"},
+                "job": {"kind": NOOP, "queue": queue, "input": {"payload": "x"}},
+            }
+            path = f"/schedules/{queue}-{number}"
+            await connection.call(stand.requests.of(contract.PUT_SCHEDULE, msgspec.json.encode(body), path))
+
+    async with Pool(stand.requests, UNARY_CONNECTIONS) as pool:
+        await asyncio.gather(*(work(connection) for connection in pool.connections))
+
+
+def _ms(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp() * 1000
