@@ -20,13 +20,9 @@ from tests.server.oracle import strict_value
 def accepted(data: bytes) -> bool:
     try:
         text = strict.check(data, "input")
-    except InvalidJson as error:
-        assert error.path == "input"
-        assert error.message
-        assert error.help
-        return False
-    assert text.encode() == data
-    return True
+    except InvalidJson as refused:
+        return not (refused.path == "input" and refused.message and refused.help)
+    return text.encode() == data
 
 
 scalars = (
@@ -41,10 +37,7 @@ values = st.recursive(
 )
 # pieces that make JSON, nearly make JSON, or hide something in it
 pieces = st.sampled_from(
-    '{ } [ ] , : "a" "b" "" "a:b" "\\u003a" "\\u0061" "\\\\u0000" "\\u0000" "\\ud83d\\ude00" "\\ud800" "\\udc00" "\\ud800a" '
-    "1 -0 -1 01 1. .5 1e5 1e999 -1e999 1E400 9223372036854775807 9223372036854775808 -9223372036854775808 "
-    "-9223372036854775809 18446744073709551615 18446744073709551616 123456789012345678901234567890 NaN Infinity "
-    "-Infinity null true nul \\ \" \\\" \x00 \x0b \x1f \ufeff \u2028 é 'a'".split(" ")
+    ["{", "}", "[", "]", ",", ":", '"a"', '"b"', '""', '"a:b"', '"', '\\"', "\\", "'a'", "true", "nul", "null", '"\\u003a"', '"\\u0061"', '"\\\\u0000"', '"\\u0000"', '"\\ud83d\\ude00"', '"\\ud800"', '"\\udc00"', '"\\ud800a"', "1", "-0", "-1", "01", "1.", ".5", "1e5", "1e999", "-1e999", "1E400", "NaN", "Infinity", "-Infinity", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "18446744073709551615", "18446744073709551616", "123456789012345678901234567890", "\x00", "\x0b", "\x1f", "\ufeff", "\u2028", "é"]
 )
 nearly = st.lists(pieces | st.just(" "), max_size=14).map("".join).map(str.encode)
 objects = st.lists(

@@ -140,17 +140,18 @@ class GuardedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
+            if self._is_idle():
+                self._refuse(_malformed(), 400)
+                return
             # not offered: the request is answered as it stands, and nothing after it can be read
             self._ended = True
-            if self.cycle is not None:
-                self.cycle.keep_alive = False
+            self.cycle.keep_alive = False
         except httptools.HttpParserError as error:
             cause = error.__context__
             if isinstance(cause, _Refuse):
                 self._refuse(cause.error, cause.status)
             else:
-                problem = InvalidRequest("the request is not well-formed HTTP/1.1", help="see RFC 9112 for its form")
-                self._refuse(problem, 400)
+                self._refuse(_malformed(), 400)
             return
         if self._in_body:
             if self._read_timer is None:
@@ -189,8 +190,8 @@ class GuardedProtocol(HttpToolsProtocol):
                 length = int(value)  # the parser took digits only
         if length > self._body_limit:
             raise _Refuse(_body_too_large(self._body_limit), 413)
-        self._in_body = True
         super().on_headers_complete()
+        self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -265,6 +266,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: RoostError, status: int | None = None) -> None:
         """Answer with ``error`` and end the connection; the application sees a client that left."""
+        if self._ended:
+            return
         self._ended = True
         self._stop_reading_timer()
         if self.transport.is_closing():
@@ -291,6 +294,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(Unavailable("the server is shutting down", help="try again soon", retry_after=1))
         else:
             super().shutdown()
+
+
+def _malformed() -> RoostError:
+    return InvalidRequest("the request is not well-formed HTTP/1.1", help="see RFC 9112 for its form")
 
 
 def _head_too_large(limits: Limits) -> RoostError:
