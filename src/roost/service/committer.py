@@ -31,9 +31,9 @@ from roost.engine.protocol import (
     StepAnswer,
     StepRow,
 )
-from roost.errors import Overloaded, Unavailable
+from roost.errors import Overloaded, RoostError, Unavailable
 from roost.service.gathering import Gathered, Lanes
-from roost.service.health import Health
+from roost.service.health import STORE_FAILURES, Health
 from roost.service.host import Host
 from roost.service.hub import ClaimFuture, Hub
 from roost.service.lane import Waiting
@@ -258,6 +258,10 @@ class Committer:
         self._heed(acted.effects, 0)
 
     def _failed(self, error: Exception) -> None:
+        if isinstance(error, RoostError) and not isinstance(error, STORE_FAILURES):
+            # A refusal of what was asked: the store is well.
+            self._health.succeeded()
+            return
         self._health.failed(error)
         log.warning("a transaction failed: %s", error, exc_info=error)
 

@@ -10,6 +10,8 @@ from roost.errors import OutcomeUnknown, StoreError, Unavailable
 
 log = logging.getLogger("roost.service.health")
 
+STORE_FAILURES = (Unavailable, OutcomeUnknown, StoreError)
+"""What the store fails with; every other `RoostError` refuses what was asked."""
 UNREADY_AFTER = 3
 """Failures in a row after which the node says that it is not ready: one lost connection is no outage."""
 

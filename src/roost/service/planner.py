@@ -10,8 +10,9 @@ from roost.domain import schedule as rules
 from roost.domain.states import TERMINAL
 from roost.engine.protocol import Fire, FireSchedule
 from roost.engine.reading import ScheduleFacts
-from roost.errors import InvalidRequest, NotFound, OutcomeUnknown, RoostError, StoreError, TooLarge, Unavailable
+from roost.errors import InvalidRequest, NotFound, RoostError, TooLarge
 from roost.service.core import Core
+from roost.service.health import STORE_FAILURES
 from roost.service.schedules import job_row, watches
 from roost.wire.codec import milliseconds
 from roost.wire.jobs import Job
@@ -20,7 +21,6 @@ log = logging.getLogger("roost.service.planner")
 
 LIMIT = 200
 _RETRY_MS = 1_000
-_STORE_FAILURES = (Unavailable, OutcomeUnknown, StoreError)
 
 
 class Planner:
@@ -40,7 +40,7 @@ class Planner:
             # Together, so that a store with many writing sides uses them.
             results = await asyncio.gather(*(self._fire(facts) for facts in found), return_exceptions=True)
             for facts, result in zip(found, results, strict=True):
-                if isinstance(result, RoostError) and not isinstance(result, _STORE_FAILURES):
+                if isinstance(result, RoostError) and not isinstance(result, STORE_FAILURES):
                     # One schedule that cannot fire keeps no other from it.
                     log.error("schedule %s could not fire: %s", facts.name, result)
                 elif isinstance(result, BaseException):

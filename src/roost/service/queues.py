@@ -37,9 +37,9 @@ async def edit(core: Core, request: EditQueue, call: CallInfo) -> Queue:
     check_name(request.name, "name")
     check_rules(request.rules, "rules")
     action = protocol.SetQueueRules(request.name, request.rules, actor=request.actor or call.actor)
-    queue = await core.act(action, Queue, name="queues.edit", request=request, call=call)
+    await core.act(action, Empty, name="queues.edit", request=request, call=call)
     await core.read_rules()
-    return queue
+    return await core.read(core.reader.queue, request.name, core.now())
 
 
 def check_rules(rules: QueueRules, path: str) -> None:
@@ -61,4 +61,5 @@ async def _set_paused(core: Core, request: PauseQueue, call: CallInfo, paused: b
     check_name(request.name, "name")
     action = protocol.SetQueuePaused(request.name, paused, actor=request.actor or call.actor)
     name = "queues.pause" if paused else "queues.resume"
-    return await core.act(action, Queue, name=name, request=request, call=call)
+    await core.act(action, Empty, name=name, request=request, call=call)
+    return await core.read(core.reader.queue, request.name, core.now())
