@@ -7,15 +7,17 @@ WITH shape AS MATERIALIZED (
          value ->> 4 AS priority, value ->> 5 AS flags, value ->> 6 AS run_at, value ->> 7 AS expires_at,
          value ->> 8 AS deadline_at
   FROM json_each(:shapes)
-)
+), place AS MATERIALIZED (SELECT key, value FROM json_each(:places))
 SELECT i.value, s.queue, s.kind, s.state, s.reason, s.priority, s.flags, :now, s.run_at, s.expires_at, s.deadline_at
 FROM json_each(:ids) i
-JOIN json_each(:places) p ON p.key = i.key
-JOIN shape s ON s.place = p.value;
+CROSS JOIN place p ON p.key = i.key
+CROSS JOIN shape s ON s.place = p.value;
 
 -- name: input_insert
+-- json_each finds nothing by its key but by reading all of it: materialised, the join gets an index of its own.
 INSERT INTO job_input (job_id, input)
-SELECT i.value, t.value FROM json_each(:ids) i JOIN json_each(:inputs) t ON t.key = i.key;
+WITH t AS MATERIALIZED (SELECT key, value FROM json_each(:inputs))
+SELECT i.value, t.value FROM json_each(:ids) i CROSS JOIN t ON t.key = i.key;
 
 -- name: input_insert_with_options
 INSERT INTO job_input (job_id, input, options)
