@@ -1,7 +1,6 @@
 """How an attempt's end becomes the job's next state: one function for every way an attempt can end.
 
-Handlers' outcomes, reaped leases, elapsed deadlines and denied holds all come through here, so a rule written once holds
-on every path.
+Handlers' outcomes, reaped leases and elapsed deadlines all come through here: a rule written once holds everywhere.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from roost.domain import holds, settle
 from roost.domain.admission import input_hash
 from roost.domain.records import Flag, JobFacts
@@ -52,7 +51,7 @@ def cancel(transaction: Transaction, action: CancelJobs, now: int) -> Acted:
 
 
 def reopen(transaction: Transaction, action: ReopenJobs, now: int) -> Acted:
-    """Start a terminal job again: failures from zero, attempt numbers and history go on, earlier decisions count no more."""
+    """Start a terminal job again: failures from zero, attempts and history go on, earlier decisions count no more."""
     facts = facts_or_refuse(transaction, action.id)
     event = settle.reopen(facts)
     effects = Effects()
@@ -62,6 +61,8 @@ def reopen(transaction: Transaction, action: ReopenJobs, now: int) -> Acted:
     ids = pack([facts.id])
     if facts.options.unique_key is not None:
         _take_key_again(transaction, facts, facts.options.unique_key, now)
+    if facts.state is State.SUCCEEDED:
+        transaction.run("attempt_keep", id=facts.id)
     transaction.run("reopen_clear", id=facts.id)
     transaction.run("result_delete", ids=ids)
     transaction.run("hold_outdate", ids=ids)

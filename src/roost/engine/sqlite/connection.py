@@ -22,7 +22,7 @@ NETWORK_FILESYSTEMS = frozenset(
 
 @cache
 def register_checksums() -> None:
-    """Load the checksumming VFS into this process; raises `StoreUnsupported` for an SQLite with known corruption bugs."""
+    """Load the checksumming VFS into this process; raises `StoreUnsupported` for an SQLite known to corrupt files."""
     version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
     if version < OLDEST:
         raise StoreUnsupported(
@@ -71,7 +71,7 @@ def _harden(connection: apsw.Connection) -> None:
 
 
 def refuse_network_filesystem(path: Path) -> None:
-    """Raises `StoreUnsupported` where the file's folder is on a network filesystem: its locks and syncs cannot be trusted."""
+    """Raises `StoreUnsupported` on a network filesystem: its locks and syncs cannot be trusted."""
     try:
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     except OSError:

@@ -181,7 +181,8 @@ def engine_from_spec(text: str, *, rng: Callable[[], float]) -> Engine:
 def upgrade(connection: apsw.Connection) -> list[str]:
     """Apply what migrations the file lacks, each with its record in one transaction; their names."""
     connection.execute(
-        "CREATE TABLE IF NOT EXISTS roost_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)"
+        "CREATE TABLE IF NOT EXISTS roost_migration "
+        "(version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)"
     )
     done: list[str] = []
     while True:

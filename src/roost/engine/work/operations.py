@@ -51,7 +51,7 @@ def known(transaction: Transaction, batch: Batch) -> Known:
 
 
 def remember(transaction: Transaction, batch: Batch, known: Known, enqueued: list[list[EnqueuedRow] | Problem]) -> None:
-    """Store the answers of the batch's new operations; another transaction with the same id makes this one start again."""
+    """Store the answers of the batch's new operations; another transaction with one of the ids makes it start again."""
     rows: dict[str, tuple[str, str, str]] = {}
     for work, answer in zip(batch.enqueues, enqueued, strict=True):
         operation = work.operation

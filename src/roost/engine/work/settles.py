@@ -1,4 +1,4 @@
-"""Settles: plain successes in one guarded statement; everything else by `roost.domain.settle`, then guarded the same."""
+"""Settles: plain successes in one guarded statement; the rest by `roost.domain.settle`, then guarded the same."""
 
 from __future__ import annotations
 
@@ -52,12 +52,14 @@ def _plain(transaction: Transaction, rows: list[SettleRow], now: int, effects: E
     """The leases of these rows whose jobs are succeeded by them."""
     fence = pack([(row.id, row.token) for row in rows])
     changed = transaction.run("settle_plain", rows=fence, now=now, special=int(SETTLE_FLAGS))
-    if changed == len(rows):
-        done = {(row.id, row.token) for row in rows}
-    else:
-        done = {(id, token) for id, token in unpack(transaction.one("settle_plain_done", rows=fence))}
+    fresh = done = {(row.id, row.token) for row in rows}
+    if changed != len(rows):
+        ended = unpack(transaction.one("settle_plain_done", rows=fence))
+        done = {(id, token) for id, token, _ in ended}
+        # A success that was accepted before is told again, but its result stays what it was.
+        fresh = {(id, token) for id, token, at in ended if at == now}
     results = [
-        (row.id, row.ending.result) for row in rows if row.ending.result is not None and (row.id, row.token) in done
+        (row.id, row.ending.result) for row in rows if row.ending.result is not None and (row.id, row.token) in fresh
     ]
     if results:
         transaction.run("result_put", rows=pack(results))

@@ -71,7 +71,7 @@ def _changed(row: StepRow) -> Problem:
         StepChanged(
             f"step {row.name!r} was recorded with another input",
             path="input_hash",
-            help="a handler must ask for the same steps with the same inputs on every run; give the changed step a new name",
+            help="a handler asks for the same steps with the same inputs on every run; give a changed step a new name",
         )
     )
 

@@ -5,7 +5,7 @@ FROM json_each(:rows) r
 WHERE job.id = r.value ->> 0 AND job.token = r.value ->> 1 AND job.state = 'running' AND job.flags & :special = 0;
 
 -- name: settle_plain_done
-SELECT json_group_array(json_array(j.id, j.token)) FROM json_each(:rows) r JOIN job j ON j.id = r.value ->> 0
+SELECT json_group_array(json_array(j.id, j.token, j.finished_at)) FROM json_each(:rows) r JOIN job j ON j.id = r.value ->> 0
 WHERE j.token = r.value ->> 1 AND j.state = 'succeeded';
 
 -- name: job_facts
@@ -56,6 +56,12 @@ WHERE job.id = r.value ->> 0 AND job.state = r.value ->> 1;
 UPDATE job SET flags = job.flags | (r.value ->> 1)
 FROM json_each(:rows) r
 WHERE job.id = r.value ->> 0 AND job.finished_at IS NULL AND job.flags & (r.value ->> 1) <> r.value ->> 1;
+
+-- name: attempt_keep
+-- A plain success has no row of its own; the next life would write over what the job's row tells of it.
+INSERT INTO attempt (job_id, number, token, worker, started_at, ended_at, outcome)
+SELECT id, attempt, token, worker, started_at, finished_at, 'succeeded' FROM job WHERE id = :id AND attempt > 0
+ON CONFLICT (job_id, number) DO NOTHING;
 
 -- name: reopen_clear
 -- What the last life left in the row; attempt numbers go on, and so does no lease.

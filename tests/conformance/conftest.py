@@ -1,0 +1,72 @@
+"""Every conformance test runs on each engine: SQLite in memory, SQLite in a file, PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roost.engine.store import open_store
+from tests.conformance.bench import Bench, seeded
+from tests.support.postgres import PostgresServer
+
+ENGINES = ["memory", "file", "postgresql"]
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: PostgresServer) -> str:
+    """A PostgreSQL database with the schema in it, to be copied for each test."""
+    url = postgres_server.create_database()
+    open_store(url, "server", rng=seeded()).close()
+    return url
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store of the engine the test is run on."""
+    if request.param == "memory":
+        yield "sqlite://:memory:"
+    elif request.param == "file":
+        yield f"sqlite:///{tmp_path}/roost.db"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.create_database(template=request.getfixturevalue("migrated_template"))
+        yield url
+        server.drop_database(url)
+
+
+@pytest.fixture
+def bench(store_url: str) -> Iterator[Bench]:
+    """An open store with its engine."""
+    store = open_store(store_url, "embedded", rng=seeded())
+    engine = store.engine()
+    yield Bench(store, engine)
+    engine.close()
+    store.close()
+
+
+@pytest.fixture
+def explain(bench: Bench) -> Callable[[str, dict[str, object]], str]:
+    """The database's plan of a named statement with these parameters."""
+
+    def plan(name: str, parameters: dict[str, object]) -> str:
+        def ask(transaction: Any) -> str:
+            sql = transaction._statements[name]
+            if bench.store.info.engine == "sqlite":
+                rows = transaction._connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
+                return "\n".join(row[3] for row in rows)
+            cursor = transaction._connection.execute("ANALYZE job, hold, schedule")
+            cursor = transaction._connection.execute(f"EXPLAIN {sql}", parameters)
+            return "\n".join(row[0] for row in cursor.fetchall())
+
+        answer: str = bench.engine._driver.transaction(ask)  # type: ignore[attr-defined]
+        return answer
+
+    return plan
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store_url" in metafunc.fixturenames:
+        metafunc.parametrize("store_url", ENGINES, indirect=True)

@@ -1,0 +1,145 @@
+"""Unique keys and operation ids: one job, one effect, however often and from wherever it is asked."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from roost.engine.protocol import Batch, CancelJobs, ClaimAnswer, ClaimWork, DeleteJobs, Operation, ReopenJobs
+from roost.wire.problems import Problem
+from tests.conformance.bench import Bench, row
+
+
+def test_one_key_is_one_job_within_a_call_and_between_calls(bench: Bench) -> None:
+    answers = bench.enqueue_rows([row(now=bench.now, unique="k"), row(now=bench.now, unique="k")])
+    again = bench.enqueue_rows([row(now=bench.now, unique="k")])
+    assert isinstance(answers, list)
+    assert isinstance(again, list)
+    assert {answer.id for answer in (*answers, *again)} == {answers[0].id}
+    assert [answer.duplicate for answer in (*answers, *again)] == [False, True, True]
+
+
+def test_another_input_for_the_same_key_is_a_conflict_and_stores_nothing(bench: Bench) -> None:
+    bench.enqueue_rows([row(text="1", now=bench.now, unique="k")])
+    answers = bench.enqueue_rows([row(text="2", now=bench.now, unique="k"), row(text="3", now=bench.now)])
+    assert isinstance(answers, list)
+    conflict, other = answers
+    assert conflict.problem is not None
+    assert conflict.problem.code == "unique_conflict"
+    assert other.problem is None
+    assert len(bench.take(10)[1]) == 2
+
+
+def test_every_end_frees_the_key(bench: Bench) -> None:
+    def fresh() -> int:
+        answers = bench.enqueue_rows([row(now=bench.now, unique="k")])
+        assert isinstance(answers, list)
+        assert not answers[0].duplicate
+        return answers[0].id
+
+    token, (id,) = bench.take() if fresh() else ("", [0])
+    bench.settle(id, token)
+    bench.act(CancelJobs(fresh()))
+    token, (id,) = bench.take() if fresh() else ("", [0])
+    bench.settle(id, token, "fail", fatal=True)
+    bench.act(DeleteJobs(fresh()))
+    fresh()
+
+
+def test_a_period_outlives_the_end(bench: Bench) -> None:
+    bench.enqueue_rows([row(now=bench.now, unique="k", within="1h")])
+    token, (id,) = bench.take()
+    bench.settle(id, token)
+    during = bench.enqueue_rows([row(now=bench.now, unique="k", within="1h")])
+    bench.tick(3_600_001)
+    after = bench.enqueue_rows([row(now=bench.now, unique="k", within="1h")])
+    assert isinstance(during, list)
+    assert isinstance(after, list)
+    assert during[0].duplicate
+    assert not after[0].duplicate
+
+
+def test_a_reopened_job_does_not_share_its_key(bench: Bench) -> None:
+    (first,) = bench.enqueue(unique="k")
+    bench.act(CancelJobs(first))
+    (second,) = bench.enqueue(unique="k")
+    refused = bench.act(ReopenJobs(first))
+    assert refused.problem is not None
+    assert refused.problem.code == "unique_conflict"
+    bench.act(CancelJobs(second))
+    assert bench.act(ReopenJobs(first)).problem is None
+    answers = bench.enqueue_rows([row(now=bench.now, unique="k")])
+    assert isinstance(answers, list)
+    assert (answers[0].id, answers[0].duplicate) == (first, True)
+
+
+def test_a_hundred_enqueues_from_four_clients_make_one_job(bench: Bench) -> None:
+    engines = [bench.store.engine() for _ in range(min(4, bench.store.concurrency))] or [bench.engine]
+
+    def client(place: int) -> set[int]:
+        engine = engines[place % len(engines)]
+        found = set()
+        for _ in range(100):
+            batch = Batch(bench.now, enqueues=[_work(bench)])
+            (answer,) = engine.apply(batch).enqueued
+            assert isinstance(answer, list)
+            found.add(answer[0].id)
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        found = set().union(*pool.map(client, range(4)))
+    for engine in engines:
+        if engine is not bench.engine and bench.store.info.engine == "postgresql":
+            engine.close()
+    assert len(found) == 1
+    assert len(bench.take(10)[1]) == 1
+
+
+def _work(bench: Bench):  # type: ignore[no-untyped-def]
+    from roost.engine.protocol import EnqueueWork
+
+    return EnqueueWork([row(now=bench.now, unique="one")])
+
+
+def test_a_repeated_enqueue_gets_the_same_answer(bench: Bench) -> None:
+    operation = Operation("op-1", "fingerprint")
+    first = bench.enqueue_rows([row(now=bench.now), row(now=bench.now)], operation)
+    again = bench.enqueue_rows([row(now=bench.now), row(now=bench.now)], operation)
+    assert first == again
+    assert len(bench.take(10)[1]) == 2
+
+
+def test_an_operation_id_belongs_to_one_request(bench: Bench) -> None:
+    bench.enqueue_rows([row(now=bench.now)], Operation("op-1", "fingerprint"))
+    refused = bench.enqueue_rows([row(now=bench.now)], Operation("op-1", "another"))
+    assert isinstance(refused, Problem)
+    assert refused.code == "operation_mismatch"
+
+
+def test_the_same_operation_twice_in_one_batch_is_done_once(bench: Bench) -> None:
+    from roost.engine.protocol import EnqueueWork
+
+    operation = Operation("op-1", "fingerprint")
+    work = [EnqueueWork([row(now=bench.now)], operation), EnqueueWork([row(now=bench.now)], operation)]
+    first, second = bench.engine.apply(Batch(bench.tick(), enqueues=work)).enqueued
+    assert first == second
+    assert len(bench.take(10)[1]) == 1
+
+
+def test_a_repeated_claim_gets_the_same_leases(bench: Bench) -> None:
+    bench.enqueue(3)
+    work = ClaimWork(["default"], 2, "a" * 32, "worker", 15_000, Operation("op-1", "fingerprint"))
+    (first,) = bench.engine.apply(Batch(bench.tick(), claims=[work])).claimed
+    repeated = ClaimWork(["default"], 2, "b" * 32, "worker", 15_000, Operation("op-1", "fingerprint"))
+    (again,) = bench.engine.apply(Batch(bench.tick(), claims=[repeated])).claimed
+    assert isinstance(first, ClaimAnswer)
+    assert first == again
+
+
+def test_a_repeated_action_acts_once(bench: Bench) -> None:
+    (id,) = bench.enqueue()
+    operation = Operation("op-1", "fingerprint")
+    first = bench.act(CancelJobs(id, "ana"), operation)
+    bench.act(ReopenJobs(id))
+    again = bench.act(CancelJobs(id, "ana"), operation)
+    assert first.reply == again.reply
+    assert bench.state(id) == "ready"
