@@ -44,10 +44,13 @@ class Wire:
             self._writer.write(data)
             await self._writer.drain()
 
+    async def head(self) -> str:
+        """The status line and headers of the next reply."""
+        return (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip("\r\n")
+
     async def reply(self) -> Reply:
         """The next reply."""
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+        first, *lines = (await self.head()).split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         body = await self._reader.readexactly(int(headers.get("content-length", "0")))
         return Reply(int(first.split(" ")[1]), headers, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 from typing import Any
 
@@ -63,7 +64,7 @@ def _operation(path: str, method: str, found: dict[str, Any], schemas: dict[str,
     identity = escape(found["operationId"])
     return (
         f'<article id="{identity}"><h3><span class="{method}">{method.upper()}</span> <code>{escape(path)}</code></h3>'
-        f"<p><b>{escape(found['summary'])}.</b> {escape(found.get('description', ''))}</p>"
+        f"<p><b>{escape(found['summary'])}.</b> {_prose(found.get('description', ''))}</p>"
         + (f"<table><tr><th>field<th>in<th>type<th></tr>{''.join(rows)}</table>" if rows else "")
         + f"<pre>{escape(_curl(path, method, body))}</pre>"
         + f"<p>Answers <code>{status}</code> with {_shape(reply['content']['application/json']['schema'])}; "
@@ -78,7 +79,7 @@ def _type(name: str, schema: dict[str, Any]) -> str:
         for field, kind in schema["properties"].items()
     )
     return (
-        f'<article id="type-{escape(name)}"><h3>{escape(name)}</h3><p>{escape(schema.get("description", ""))}</p>'
+        f'<article id="type-{escape(name)}"><h3>{escape(name)}</h3><p>{_prose(schema.get("description", ""))}</p>'
         f"<table><tr><th>field<th><th>type<th></tr>{rows}</table></article>"
     )
 
@@ -92,6 +93,10 @@ def _row(name: str, where: str, kind: dict[str, Any], required: bool, text: str)
         notes.append(f"default {json.dumps(default)}")
     mark = "<b>required</b> " if required else ""
     return f"<tr><td><code>{escape(name)}</code><td>{where}<td>{_shape(kind)}<td>{mark}{escape('; '.join(notes))}</tr>"
+
+
+def _prose(text: str) -> str:
+    return re.sub(r"``?([^`]+)``?", r"<code>\1</code>", escape(text))
 
 
 def _shape(kind: dict[str, Any]) -> str:
