@@ -1,8 +1,8 @@
-"""What keeps the hot path fast: plans that name their index at 50,000 jobs, and statements that do not grow with jobs."""
+"""What keeps the hot path fast: plans that name their index at 50,000 jobs; statements that do not grow with jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -74,7 +74,7 @@ def test_set_statements_find_jobs_by_their_key(bench: Bench, explain: Callable[.
 
 
 @pytest.fixture
-def statements(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def statements(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the statements the engine runs."""
     seen: list[str] = []
     transaction = type(_transaction(bench))
@@ -86,7 +86,7 @@ def statements(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[s
             return _original(self, statement, **parameters)
 
         monkeypatch.setattr(transaction, method, spy)
-    yield seen
+    return seen
 
 
 def _transaction(bench: Bench) -> Transaction:

@@ -1,4 +1,4 @@
-"""A store against a dictionary: random lives of jobs, where the rules of `roost.domain` alone say what must come out."""
+"""A store against a dictionary: random lives of jobs, and the rules of `roost.domain` say what must come out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from roost.domain.records import Flag, JobFacts, JobOptions
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending, decide
 from roost.domain.states import TERMINAL, State
-from roost.engine.protocol import CancelJobs, Promote, Reap, ReopenJobs
+from roost.engine.protocol import CancelJobs, Reap, ReopenJobs
 from roost.engine.store import open_store
 from tests.conformance.bench import LEASE, Bench, row
 from tests.support.postgres import PostgresServer

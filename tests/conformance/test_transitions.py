@@ -1,4 +1,4 @@
-"""Every state × event of the table, through the engine: the table's state follows, or a refusal that changes nothing."""
+"""Every state and event of the table, through the engine: the table's state follows, or a refusal changes nothing."""
 
 from __future__ import annotations
 
