@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from contextvars import ContextVar
 from typing import Any, Literal
@@ -123,3 +124,19 @@ class Attempt:
 
     def __repr__(self) -> str:
         return f"job {self.id} ({self.lease.kind}, attempt {self.lease.attempt})"
+
+
+class AttemptFilter(logging.Filter):
+    """Gives every record of a logger ``job_id``, ``attempt`` and ``kind`` (None outside a handler), for formatters."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        attempt = current.get()
+        tag: dict[str, Any] = {"job_id": None, "attempt": None, "kind": None} if attempt is None else attempt.tag
+        for name, value in tag.items():
+            # What was logged about another attempt on purpose says so itself.
+            record.__dict__.setdefault(name, value)
+        return True
+
+
+for _name in ("roost.worker", "roost.job"):
+    logging.getLogger(_name).addFilter(AttemptFilter())

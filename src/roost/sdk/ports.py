@@ -14,7 +14,7 @@ from roost.sdk.signals import Stopped
 from roost.wire.attempts import NewLogLine, RecordStep, Steps
 from roost.wire.codec import encode
 from roost.wire.holds import Hold, HoldPage
-from roost.wire.jobs import Json, Progress
+from roost.wire.jobs import MaybeJson, Progress
 
 
 class LoadSteps(msgspec.Struct, tag=True):
@@ -46,11 +46,11 @@ class Record(msgspec.Struct, tag=True):
 Question = LoadSteps | LoadHolds | LoadSaved | ServerTime | Record
 
 
-class Tell(msgspec.Struct, tag=True):
+class Tell(msgspec.Struct, tag=True, omit_defaults=True):
     """Progress, state or log lines of a handler in another process; needs no answer."""
 
     progress: Progress | None = None
-    saved: Json | None = None
+    saved: MaybeJson = None
     log: NewLogLine | None = None
 
 
