@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -42,7 +42,7 @@ async def claim(
 ) -> tuple[str, list[int]]:
     """Claim jobs; the token and the jobs' ids."""
     request = ClaimJobs(worker=worker, queues=list(queues or ["default"]), limit=limit, wait=wait, lease=lease)
-    reply = await runtime.handle(contract.CLAIM, request, CallInfo(operation))
+    reply = cast(object, await runtime.handle(contract.CLAIM, request, CallInfo(operation)))
     assert isinstance(reply, RawClaimed)
     return reply.token, [lease.id for lease in _leases.decode(bytes(reply.jobs))]
 

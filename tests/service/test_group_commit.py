@@ -114,17 +114,15 @@ async def test_overload_sheds_new_work_and_never_what_ends_old_work(
     with pytest.raises(Overloaded):
         await runtime.handle(contract.DELETE_JOB, JobRef(id=1))
     step = RecordStep(id=leased[0], token=token, name="one", input_hash="a", output=msgspec.Raw(b"1"))
-    kept = [
-        asyncio.create_task(runtime.handle(contract.RECORD_STEP, step)),
-        *(asyncio.create_task(beat_one(runtime, leased[1], token)) for _ in range(20)),
-        *(asyncio.create_task(settle_one(runtime, leased[2], token)) for _ in range(20)),
-    ]
+    recording = asyncio.create_task(runtime.handle(contract.RECORD_STEP, step))
+    beats = [asyncio.create_task(beat_one(runtime, leased[1], token)) for _ in range(20)]
+    settles = [asyncio.create_task(settle_one(runtime, leased[2], token)) for _ in range(20)]
     await settle()
     memory_store.let_go()
     await asyncio.gather(first, *waiting, *claims, pause)
-    answers = await asyncio.gather(*kept)
-    assert answers[0].recorded
-    assert [answer.error for answer in answers[1:]] == [None] * 40
+    assert (await recording).recorded
+    assert [beaten.error for beaten in await asyncio.gather(*beats)] == [None] * 20
+    assert [settled.error for settled in await asyncio.gather(*settles)] == [None] * 20
     assert runtime.waiting == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 START = 1_795_000_000_000
 
@@ -29,7 +30,8 @@ class VirtualClock:
             self._alarms[alarm] = self._monotonic + seconds
         setting = asyncio.ensure_future(event.wait())
         try:
-            await asyncio.wait({setting, alarm}, return_when=asyncio.FIRST_COMPLETED)
+            waiting: list[asyncio.Future[Any]] = [setting, alarm]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             return event.is_set()
         finally:
             setting.cancel()
