@@ -72,7 +72,10 @@ class App:
             else:
                 status, body, reply_headers = self._page(scope, page)
         except RoostError as error:
-            status, body, reply_headers = _refused(error, scope, self._router)
+            if error.status == 500:
+                status, body, reply_headers = self._failed(scope)
+            else:
+                status, body, reply_headers = _refused(error, scope, self._router)
         except _Gone:
             return
         except Exception:
@@ -210,6 +213,4 @@ def _refused(error: RoostError, scope: Scope, router: Router) -> tuple[int, byte
         headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after or 1))))
     if status == 405:
         headers.append((b"allow", ", ".join(router.methods(scope["raw_path"]) or ["GET", "HEAD"]).encode()))
-    if status == 500:
-        log.error("%s %s failed: %s", scope.get("method"), scope.get("path"), error)
     return status, body, headers
