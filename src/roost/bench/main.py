@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -73,6 +74,8 @@ def command(
     compare: Path | None,
 ) -> None:
     """Measure throughput and latency against the targets, durability always on."""
+    # A request to end must stop the server and the workers too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     other = report.load(compare) if compare else None
     sizes = resized(QUICK if quick else FULL, jobs, seconds)
     stands: AbstractContextManager[Stand] = given_server(url, sizes) if url else own_server(store, sizes, writer)

@@ -126,7 +126,8 @@ async def _life(stand: Stand, queue: str, jobs: int) -> float:
     async def work(connection: Connection) -> None:
         nonlocal done
         while done < total:
-            done += await _claim_and_settle(stand, connection, next(claims))
+            settled = await _claim_and_settle(stand, connection, next(claims))
+            done += settled  # not in one line with the await: the other worker's count would be lost
             room.set()
         finished.set()
 
