@@ -66,7 +66,8 @@ class Bench:
         return (await self.client.jobs.enqueue(function.new_job(*args, **kwargs))).id
 
     def worker(self, **options: Any) -> Worker:
-        options = {"queues": ["default"], "lease": "15s", "grace": 0.2, "concurrency": 4} | options
+        defaults: dict[str, Any] = {"queues": ["default"], "lease": "15s", "grace": 0.2, "concurrency": 4}
+        options = defaults | options
         return Worker(self.app.registry, self.client, **options)
 
     async def drain(self, **options: Any) -> None:

@@ -20,6 +20,7 @@ import pytest
 import roost
 from roost.errors import ConfigurationError, OutcomeUnknown, Overloaded, RoostError, Unavailable
 from roost.sdk._async.client import AsyncClient
+from roost.sdk.beating import beat_transport
 from roost.sdk.core import job_logger
 from roost.sdk.transport import AsyncTransport, Transport
 from roost.wire.attempts import Heartbeat
@@ -358,6 +359,18 @@ async def test_claims_are_repeated_while_the_server_is_away(bench: Bench, faulty
     assert faulty.calls[CLAIM.name] > 3
 
 
+async def test_a_job_that_comes_after_a_long_wait_has_a_fresh_lease(bench: Bench, faulty: Faulty) -> None:
+    @bench.app.job
+    async def work() -> None: ...
+
+    async with bench.running(lease="1s"):
+        async with asyncio.timeout(20):
+            while faulty.calls[CLAIM.name] < 5:
+                await asyncio.sleep(0.01)
+        ended = await bench.ended(await bench.enqueue(work))
+    assert (ended.state, ended.attempt) == ("succeeded", 1)
+
+
 async def test_a_result_that_is_refused_fails_its_job_alone(bench: Bench) -> None:
     @bench.app.job(retries=3)
     async def write(length: int) -> str:
@@ -395,10 +408,9 @@ async def test_all_leases_are_renewed_in_one_call(bench: Bench, monkeypatch: pyt
         def close(self) -> None:
             self.real.close()
 
-    from roost.sdk import worker as module
-
-    real = module.beat_transport
-    monkeypatch.setattr(module, "beat_transport", lambda transport, seconds: Counted(real(transport, seconds)))
+    monkeypatch.setattr(
+        "roost.sdk.worker.beat_transport", lambda transport, seconds: Counted(beat_transport(transport, seconds))
+    )
 
     @bench.app.job
     async def wait() -> None:

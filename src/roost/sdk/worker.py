@@ -14,7 +14,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from roost.domain.duration import parse_duration
+from roost.domain.duration import format_duration, parse_duration
 from roost.domain.names import check_name
 from roost.errors import ConfigurationError, RoostError
 from roost.sdk._async.client import AsyncClient
@@ -40,7 +40,8 @@ from roost.wire.contract import CLAIM
 
 logger = logging.getLogger("roost.worker")
 
-CLAIM_WAIT = "20s"
+CLAIM_WAIT_MS = 20_000
+"""How long a claim waits at most; less where the leases are short, for they are counted from before the claim."""
 CLAIM_MOST = 1000
 BACKLOG_SECONDS = 1.0
 """A claimed job that no handler was free for in this time goes back: another worker may be idle."""
@@ -178,7 +179,7 @@ class Worker:
 
     async def _claim(self, limit: int) -> tuple[Claimed | None, float]:
         """The answer and when its claim was sent; None where the worker is stopping."""
-        wait = "0s" if self._until_idle else CLAIM_WAIT
+        wait = format_duration(0 if self._until_idle else min(CLAIM_WAIT_MS, int(self._lease_seconds * 1000) // 3))
         request = ClaimJobs(worker=self.name, queues=self.queues, limit=limit, lease=self._lease, wait=wait)
         transport = self._client.transport
         operation_id = new_operation_id() if transport.repeatable else None
@@ -214,6 +215,8 @@ class Worker:
         known = [one for one in attempts if one not in unknown] if unknown else attempts
         for kind in sorted({one.lease.kind for one in unknown}):
             logger.error("worker %s has no handler for %r: its jobs are given back", self.name, kind)
+        if until <= now:
+            logger.warning("the answer to a claim came after its leases ran out: %d jobs are given back", len(attempts))
         if self._stop.is_set() or until <= now:
             unknown, known = attempts, []
         for attempt in unknown:
