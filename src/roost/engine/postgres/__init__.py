@@ -1,0 +1,1 @@
+"""Roost on a PostgreSQL database."""

@@ -1,0 +1,35 @@
+-- `state || ''` hides a condition from the planner: rows are found by their ids, never through a partial index that
+-- holds every row of that state.
+
+-- name: claim_candidates
+-- Rows another transaction is taking are passed over; the LIMIT counts locked rows, because the set is made once.
+WITH candidate AS MATERIALIZED (
+  SELECT id, priority FROM job
+  WHERE state = 'ready' AND queue = :queue AND (expires_at IS NULL OR expires_at > :now)
+    AND NOT EXISTS (SELECT 1 FROM queue WHERE name = :queue AND paused_at IS NOT NULL)
+  ORDER BY priority DESC, id LIMIT :limit
+  FOR UPDATE OF job SKIP LOCKED
+)
+SELECT '[' || coalesce(string_agg(id::text, ',' ORDER BY priority DESC, id), '') || ']' FROM candidate;
+
+-- name: claim
+UPDATE job SET state = 'running', attempt = attempt + 1, token = :token, worker = :worker, lease_until = :lease_until,
+  started_at = :now
+WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]);
+
+-- name: claim_fetch
+-- The worker's JSON is written here, in the claim's order: no row of it passes through Python.
+SELECT count(*), coalesce('[' || string_agg(
+  '{"id":' || j.id || ',"kind":"' || j.kind || '","queue":"' || j.queue || '","attempt":' || j.attempt
+  || CASE WHEN j.failures > 0 THEN ',"failures":' || j.failures ELSE '' END
+  || CASE WHEN j.flags > 0 THEN ',"flags":' || j.flags ELSE '' END
+  || coalesce(',"timeout_ms":' || (i.options::json ->> 'timeout_ms'), '')
+  || coalesce(',"deadline_ms":' || j.deadline_at, '')
+  || ',"input":' || i.input || '}', ',' ORDER BY r.place) || ']', '[]')
+FROM unnest(translate(:ids, '[]', '{}')::bigint[]) WITH ORDINALITY AS r (id, place)
+JOIN job j ON j.id = ANY (ARRAY[r.id])
+JOIN job_input i ON i.job_id = ANY (ARRAY[r.id])
+WHERE j.token = :token AND j.state || '' = 'running';
+
+-- name: claimed_before
+SELECT coalesce(json_agg(id ORDER BY priority DESC, id)::text, '[]') FROM job WHERE state = 'running' AND token = :token;

@@ -1,0 +1,13 @@
+-- name: queue_pause
+INSERT INTO queue (name, paused_at, paused_by) VALUES (:name, :paused_at, :paused_by)
+ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, paused_by = excluded.paused_by;
+
+-- name: queue_rules
+INSERT INTO queue (name, rules) VALUES (:name, :rules) ON CONFLICT (name) DO UPDATE SET rules = excluded.rules;
+
+-- name: queue_ready
+SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 'ready' AND queue = :queue LIMIT 1000) found;
+
+-- name: worker_put
+INSERT INTO worker (id, data, started_at, seen_at) VALUES (:id, :data, :now, :now)
+ON CONFLICT (id) DO UPDATE SET data = excluded.data, seen_at = excluded.seen_at;

@@ -1,0 +1,136 @@
+-- name: job_summary
+SELECT id, kind, queue, state, reason, priority, attempt, failures, created_at, run_at, started_at, finished_at,
+  expires_at, deadline_at, worker, flags
+FROM job WHERE id = :id;
+
+-- name: job_whole
+SELECT i.input, r.result, i.options, p.progress, p.saved, j.lease_until
+FROM job j JOIN job_input i ON i.job_id = j.id
+LEFT JOIN job_result r ON r.job_id = j.id LEFT JOIN job_progress p ON p.job_id = j.id
+WHERE j.id = :id;
+
+-- name: job_states
+SELECT coalesce(json_agg(json_build_array(id, state))::text, '[]') FROM job
+WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]);
+
+-- name: job_attempts
+SELECT number, worker, started_at, ended_at, outcome, error FROM attempt WHERE job_id = :id ORDER BY number;
+
+-- name: job_events
+SELECT at, type, actor, data FROM event WHERE job_id = :id ORDER BY id;
+
+-- name: job_logs
+SELECT number, at, level, message, attempt FROM (
+  SELECT row_number() OVER (ORDER BY id) AS number, at, level, message, attempt FROM job_log WHERE job_id = :id
+) line
+WHERE number > :after ORDER BY number LIMIT :limit;
+
+-- name: job_steps
+SELECT row_number() OVER (ORDER BY id), name, kind, input_hash, output, usage, attempt, started_at, finished_at
+FROM step WHERE job_id = :id ORDER BY id;
+
+-- name: job_holds
+SELECT h.id, h.job_id, j.kind, j.queue, h.reason, h.title, h.subject, h.subject_hash, h.state, h.created_at, h.deadline,
+  h.on_expiry, h.decided_at, h.decided_by, h.note, h.answer, h.current
+FROM hold h JOIN job j ON j.id = h.job_id WHERE h.job_id = :id ORDER BY h.id;
+
+-- name: hold_one
+SELECT h.id, h.job_id, j.kind, j.queue, h.reason, h.title, h.subject, h.subject_hash, h.state, h.created_at, h.deadline,
+  h.on_expiry, h.decided_at, h.decided_by, h.note, h.answer, h.current
+FROM hold h JOIN job j ON j.id = h.job_id WHERE h.id = :id;
+
+-- name: holds_open
+SELECT h.id, h.job_id, j.kind, j.queue, h.reason, h.title, h.subject, h.subject_hash, h.state, h.created_at, h.deadline,
+  h.on_expiry, h.decided_at, h.decided_by, h.note, h.answer, h.current
+FROM hold h JOIN job j ON j.id = h.job_id
+WHERE h.state = 'open' AND (coalesce(h.deadline, :forever), h.id) > (:after_deadline, :after_id)
+ORDER BY coalesce(h.deadline, :forever), h.id LIMIT :limit;
+
+-- name: holds_all
+SELECT h.id, h.job_id, j.kind, j.queue, h.reason, h.title, h.subject, h.subject_hash, h.state, h.created_at, h.deadline,
+  h.on_expiry, h.decided_at, h.decided_by, h.note, h.answer, h.current
+FROM hold h JOIN job j ON j.id = h.job_id
+WHERE h.id < :before_id ORDER BY h.id DESC LIMIT :limit;
+
+-- name: jobs_before
+-- Ready jobs of the queue that go before this one, counted no further than anybody wants to know.
+SELECT count(*) FROM (
+  SELECT 1 FROM job
+  WHERE state = 'ready' AND queue = :queue AND (priority > :priority OR (priority = :priority AND id < :id)) LIMIT 10000
+) ahead;
+
+-- name: queue_states
+-- Each state by an index of its own; two numbers for each queue and state: how many, and the oldest's creation.
+SELECT queue, state, count(*), min(created_at) FROM job WHERE state = 'ready' GROUP BY queue
+UNION ALL SELECT queue, state, count(*), NULL FROM job WHERE state = 'running' GROUP BY queue
+UNION ALL SELECT queue, state, count(*), NULL FROM job WHERE state = 'waiting' GROUP BY queue
+UNION ALL SELECT queue, state, count(*), NULL FROM job WHERE state = 'held' GROUP BY queue
+UNION ALL SELECT queue, state, count(*), NULL FROM job WHERE finished_at IS NOT NULL GROUP BY queue, state;
+
+-- name: queue_rows
+SELECT name, paused_at, paused_by, rules FROM queue ORDER BY name;
+
+-- name: finished_queues
+-- From one pair to the next along the index: the cost is the pairs, not the history.
+WITH RECURSIVE pair AS (
+  (SELECT queue, state FROM job WHERE finished_at IS NOT NULL ORDER BY queue, state LIMIT 1)
+  UNION ALL
+  SELECT following.queue, following.state
+  FROM pair, LATERAL (
+    SELECT queue, state FROM job
+    WHERE finished_at IS NOT NULL AND (queue, state) > (pair.queue, pair.state) ORDER BY queue, state LIMIT 1
+  ) following
+)
+SELECT queue, state FROM pair;
+
+-- name: schedule_rows
+SELECT name, rule, job, paused, remove_after_last, next_fire, last_fire, last_job, created_at, changed_at
+FROM schedule ORDER BY name;
+
+-- name: schedule_row
+SELECT name, rule, job, paused, remove_after_last, next_fire, last_fire, last_job, created_at, changed_at
+FROM schedule WHERE name = :name;
+
+-- name: schedule_fact
+SELECT s.name, s.rule, s.job, s.paused, s.remove_after_last, s.next_fire, s.last_fire, s.created_at, s.queued, s.last_job,
+  j.state
+FROM schedule s LEFT JOIN job j ON j.id = s.last_job WHERE s.name = :name;
+
+-- name: schedules_due
+SELECT s.name, s.rule, s.job, s.paused, s.remove_after_last, s.next_fire, s.last_fire, s.created_at, s.queued, s.last_job,
+  j.state
+FROM schedule s LEFT JOIN job j ON j.id = s.last_job
+WHERE s.paused = 0 AND s.next_fire IS NOT NULL AND s.next_fire <= :now ORDER BY s.next_fire LIMIT :limit;
+
+-- name: schedules_queued
+SELECT s.name, s.rule, s.job, s.paused, s.remove_after_last, s.next_fire, s.last_fire, s.created_at, s.queued, s.last_job,
+  j.state
+FROM schedule s LEFT JOIN job j ON j.id = s.last_job
+WHERE s.paused = 0 AND s.queued = 1 AND (j.id IS NULL OR j.finished_at IS NOT NULL) ORDER BY s.name LIMIT :limit;
+
+-- name: schedule_runs
+SELECT f.fire_at, f.fired_at, f.outcome, f.job_id, j.state
+FROM fire f LEFT JOIN job j ON j.id = f.job_id
+WHERE f.schedule = :name AND f.fire_at < :before ORDER BY f.fire_at DESC LIMIT :limit;
+
+-- name: worker_rows
+SELECT w.id, w.data, w.started_at, w.seen_at, (SELECT count(*) FROM job j WHERE j.state = 'running' AND j.worker = w.id)
+FROM worker w WHERE w.seen_at >= :since ORDER BY w.id;
+
+-- name: due_job
+SELECT min(at) FROM (
+  SELECT (SELECT min(run_at) FROM job WHERE state = 'waiting') AS at
+  UNION ALL SELECT (SELECT min(expires_at) FROM job WHERE expires_at IS NOT NULL AND state IN ('waiting', 'ready', 'held'))
+  UNION ALL SELECT (SELECT min(deadline_at) FROM job WHERE deadline_at IS NOT NULL AND finished_at IS NULL AND flags & 1 = 0)
+  UNION ALL SELECT (SELECT min(deadline) FROM hold WHERE state = 'open')
+) soonest;
+
+-- name: due_lease
+SELECT min(lease_until) FROM job WHERE state = 'running';
+
+-- name: due_schedule
+SELECT min(next_fire) FROM schedule WHERE paused = 0 AND next_fire IS NOT NULL;
+
+-- name: due_queued
+SELECT count(*) FROM schedule s LEFT JOIN job j ON j.id = s.last_job
+WHERE s.paused = 0 AND s.queued = 1 AND (j.id IS NULL OR j.finished_at IS NOT NULL);

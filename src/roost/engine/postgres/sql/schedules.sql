@@ -1,0 +1,28 @@
+-- name: schedule_put
+INSERT INTO schedule (name, rule, job, paused, remove_after_last, next_fire, created_at, changed_at)
+VALUES (:name, :rule, :job, coalesce(:paused::smallint, 0), :remove_after_last, :next_fire, :now, :now)
+ON CONFLICT (name) DO UPDATE SET rule = excluded.rule, job = excluded.job, paused = coalesce(:paused::smallint, schedule.paused),
+  remove_after_last = excluded.remove_after_last, next_fire = excluded.next_fire, queued = 0,
+  changed_at = excluded.changed_at;
+
+-- name: schedule_pause
+UPDATE schedule SET paused = :paused, changed_at = :now WHERE name = :name;
+
+-- name: schedule_delete
+DELETE FROM schedule WHERE name = :name;
+
+-- name: schedule_advance
+-- N nodes plan the same fire; the one whose expectation still holds makes it.
+UPDATE schedule SET next_fire = :next_fire, last_fire = coalesce(:last_fire::bigint, last_fire), queued = :queued
+WHERE name = :name AND paused = 0 AND next_fire IS NOT DISTINCT FROM :expected::bigint AND queued = :was_queued;
+
+-- name: schedule_last_job
+UPDATE schedule SET last_job = :job WHERE name = :name;
+
+-- name: schedule_exists
+SELECT count(*) FROM schedule WHERE name = :name;
+
+-- name: fire_put
+INSERT INTO fire (schedule, fire_at, fired_at, outcome, job_id)
+SELECT :schedule, (value ->> 0)::bigint, :now, value ->> 1, (value ->> 2)::bigint FROM json_array_elements(:rows::json)
+ON CONFLICT (schedule, fire_at) DO NOTHING;
