@@ -52,7 +52,7 @@ class Embedded:
         self._clock = clock or SystemClock()
         self._durable = durable
         self._loops = False
-        self.loop = _new_loop()
+        self.loop = asyncio.new_event_loop()
         self._store: Store | None = None
         self._runtime: Runtime | None = None
         self._thread = threading.Thread(target=self._run, name="roost-embedded", daemon=True)
@@ -93,6 +93,13 @@ class Embedded:
     def transport(self) -> LocalTransport:
         """A way to it without an event loop, to be closed by its user."""
         return LocalTransport(self.share())
+
+    @property
+    def store(self) -> Store:
+        """What is served; raises `Unavailable` where it is closed."""
+        if self._store is None:
+            raise Unavailable("the store was closed", help="open it again")
+        return self._store
 
     @property
     def runtime(self) -> Runtime:
@@ -142,15 +149,19 @@ class Embedded:
         await self._runtime.start(loops=False)
 
     async def _stop(self) -> None:
-        if self._runtime is not None:
-            await self._runtime.stop()
-        if self._store is not None:
-            self._store.close()
+        runtime, store, self._runtime, self._store = self._runtime, self._store, None, None
+        if runtime is not None:
+            await runtime.stop()
+        if store is not None:
+            store.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        # Nobody shall wait for ever: what was asked for at the last moment is still told that it is too late.
+        self.loop.run_until_complete(asyncio.sleep(0.01))
         self.loop.close()
 
     def _end(self) -> None:
@@ -177,6 +188,7 @@ class _Local:
                     "a store in memory stays in the process that made it", help="use a file, or do not fork"
                 )
             self.embedded = Embedded.open(self.embedded.url)
+        _ = self.embedded.runtime
         return self.embedded
 
     def _release(self) -> Embedded | None:
@@ -272,8 +284,12 @@ class _Call:
         self._task: asyncio.Task[Any] | None = None
 
     def begin(self) -> None:
-        info = CallInfo(operation_id=self._operation_id)
-        work = self._embedded.runtime.handle(self._operation, self._request, info)
+        try:
+            runtime = self._embedded.runtime
+        except Unavailable as error:
+            self._tell(None, error)
+            return
+        work = runtime.handle(self._operation, self._request, CallInfo(operation_id=self._operation_id))
         self._task = self._embedded.loop.create_task(work)
         self._task.add_done_callback(self._done)
 
@@ -329,10 +345,6 @@ def _version() -> str:
     from importlib.metadata import version
 
     return version("roost")
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    return asyncio.new_event_loop()
 
 
 def _close_all() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from roost.sdk._async.client import AsyncClient
     from roost.sdk._sync.client import Client
     from roost.sdk.worker import Worker
+    from roost.testing import Harness
 
 P = ParamSpec("P")
 C = TypeVar("C")
@@ -299,6 +301,13 @@ class App:
             yield
         finally:
             self.connection = previous
+
+    @contextmanager
+    def testing(self) -> Iterator[Harness]:
+        """Keep the jobs in memory for a while, under a clock of the test's own; see `roost.testing.Harness`."""
+        testing = importlib.import_module("roost.testing")
+        with testing.Harness() as harness, harness.bound(self):
+            yield harness
 
     async def aclose(self) -> None:
         """Give connections back; the next use opens them again."""

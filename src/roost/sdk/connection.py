@@ -17,13 +17,20 @@ if TYPE_CHECKING:
 class Connection:
     """Both clients of one URL; may be shared by threads and event loops."""
 
-    def __init__(self, find_url: Callable[[], str], *, timeout: float = 30.0, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        find_url: Callable[[], str],
+        *,
+        timeout: float = 30.0,
+        patience: Patience | None = None,
+        store: Any = None,
+    ) -> None:
+        """``store`` is a `roost.embedded.Embedded` that is open already, to be given back by this connection."""
         self._find_url = find_url
         self._timeout = timeout
         self._patience = patience
         self._url: str | None = None
-        self._store: Any = None
-        """`roost.embedded.Embedded`, where the jobs are in a store and not at a server."""
+        self._store = store
         self._async: AsyncClient | None = None
         self._sync: Client | None = None
         self._lock = threading.RLock()

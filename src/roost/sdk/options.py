@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from roost.domain.duration import format_duration, to_milliseconds
 from roost.domain.records import HoldRule
 from roost.domain.retry import RetryRule, validate
 from roost.errors import InvalidRequest
@@ -126,6 +127,10 @@ def retry_rule(
     if retry is None and not changes:
         return None
     rule = msgspec.structs.replace(retry or RetryRule(), **changes)
+    if base is not None and cap is None and retry is None:
+        # Whoever asks for an hour between tries does not mean the default's ten minutes.
+        longest = max(to_milliseconds(rule.base), to_milliseconds(rule.cap))
+        rule = msgspec.structs.replace(rule, cap=format_duration(longest))
     validate(rule, "retry")
     return rule
 
