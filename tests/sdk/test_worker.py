@@ -331,6 +331,26 @@ async def test_a_handler_that_hogs_the_loop_keeps_its_lease(bench: Bench) -> Non
     assert (ended.state, ended.attempt, ended.failures) == ("succeeded", 1, 0)
 
 
+async def test_a_handler_that_hogs_the_loop_beyond_its_limit_loses_its_lease(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roost.sdk.supervision.PATIENCE", 0.1)
+
+    @bench.app.job(timeout="100ms", retries=1)
+    async def hog(ctx: roost.Context) -> int:
+        turns, until = 0, time.monotonic() + 4
+        while ctx.attempt == 1 and time.monotonic() < until:
+            turns += 1
+        return ctx.attempt
+
+    async with bench.running(lease="1s"):
+        # Beyond the time after its start in which the store reaps nothing.
+        bench.clock.advance(16)
+        ended = await bench.ended(await bench.enqueue(hog))
+    assert bytes(ended.result or b"") == b"2"
+    assert [attempt.outcome for attempt in ended.attempts] == ["lost", "succeeded"]
+
+
 async def test_settles_are_repeated_until_they_are_answered(bench: Bench, faulty: Faulty) -> None:
     ran: Counter[int] = Counter()
 

@@ -94,7 +94,7 @@ class Attempt:
         self.ended = False
         """Its outcome is decided (or dropped); whatever the handler still does counts no more."""
         self.lane: asyncio.Task[None] | None = None
-        self.timers: list[asyncio.TimerHandle] = []
+        self.timers: list[asyncio.TimerHandle] | None = None
         self.notes: Notes | None = None
         self.cancellation: Cancellation | None = None
 
@@ -113,9 +113,16 @@ class Attempt:
     def end(self) -> None:
         """Its outcome is decided."""
         self.ended = True
-        for timer in self.timers:
-            timer.cancel()
-        self.timers.clear()
+        if self.timers is not None:
+            for timer in self.timers:
+                timer.cancel()
+            self.timers = None
+
+    def later(self, timer: asyncio.TimerHandle) -> None:
+        """Cancel ``timer`` when the attempt ends."""
+        if self.timers is None:
+            self.timers = []
+        self.timers.append(timer)
 
     @property
     def tag(self) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class _Base(Injected):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the handler should come to an end: cancelled, out of time, or its worker is stopping."""
+        """Whether the handler should come to an end: somebody cancelled the job, or its time or its lease is over."""
         return self._core.cancellation.is_set()
 
     def progress(self, current: float | None = None, total: float | None = None, message: str = "") -> None:

@@ -74,10 +74,11 @@ class Heart:
 
     def add(self, attempts: Iterable[Attempt]) -> None:
         """Renew these leases from now on."""
-        for attempt in attempts:
-            self._attempts[attempt.id, attempt.token] = attempt
-        if self._next is None and self._attempts:
-            with self._condition:
+        # Under the lock: the thread must not come to rest over an empty dictionary that is being filled.
+        with self._condition:
+            for attempt in attempts:
+                self._attempts[attempt.id, attempt.token] = attempt
+            if self._next is None and self._attempts:
                 self._next = time.monotonic() + self._seconds / 3
                 self._condition.notify()
 
@@ -137,10 +138,11 @@ class Heart:
 
     def _round(self, flushes: Sequence[Attempt], everything: bool) -> None:
         now = time.monotonic()
-        attempts = list(self._attempts.values())
         self._last = now
-        if everything:
-            self._plan(self._seconds / 3 if attempts else None)
+        with self._condition:
+            attempts = list(self._attempts.values())
+            if everything:
+                self._next = now + self._seconds / 3 if attempts else None
         for attempt in attempts:
             if attempt.lease_until <= now and not attempt.ended:
                 self._tell_loop(self._on_lost, attempt)
@@ -232,9 +234,9 @@ class Heart:
                 self._flushes[:0] = left
         self._release([future for _, future in done])
 
-    def _plan(self, seconds: float | None) -> None:
+    def _plan(self, seconds: float) -> None:
         with self._condition:
-            self._next = None if seconds is None else time.monotonic() + seconds
+            self._next = time.monotonic() + seconds
 
     def _release(self, futures: list[asyncio.Future[None]]) -> None:
         for future in futures:

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
 from roost.sdk.attempt import Attempt, current
@@ -109,12 +110,10 @@ class Lanes:
         attempt.lane = task
         outcome: Outcome | None
         try:
-            server_now = None if lease.deadline_ms is None else await self._server_now()
-
-            def started() -> None:
-                if lease.timeout_ms is not None or server_now is not None:
-                    self.supervisor.limit(attempt, server_now)
-
+            started = _unlimited
+            if lease.timeout_ms is not None or lease.deadline_ms is not None:
+                server_now = None if lease.deadline_ms is None else await self._server_now()
+                started = partial(self.supervisor.limit, attempt, server_now)
             outcome = await self._executor(handler).run(attempt, handler, started)
             if attempt.interrupted and (outcome.outcome == "fail" or attempt.why in ("timeout", "deadline", "lost")):
                 outcome = ending(attempt)
@@ -146,3 +145,7 @@ class Lanes:
         self._end(attempt, ending(attempt))
         if lane is not None:
             self._close(lane)
+
+
+def _unlimited() -> None:
+    """Nothing begins with a handler that has neither a time limit nor a deadline."""

@@ -44,7 +44,7 @@ class Supervisor:
             if seconds is None or left < seconds:
                 seconds, why = left, "deadline"
         if seconds is not None:
-            attempt.timers.append(loop.call_later(seconds, self.interrupt, attempt, why))
+            attempt.later(loop.call_later(seconds, self.interrupt, attempt, why))
             # A handler that blocks the loop is not reached by that timer. The heart sees this and lets the lease go.
             attempt.stale_at = time.monotonic() + seconds + PATIENCE + self._lease_seconds
 
@@ -56,7 +56,7 @@ class Supervisor:
         attempt.signal()
         logger.info("%r is asked to cancel", attempt, extra=attempt.tag)
         loop = asyncio.get_running_loop()
-        attempt.timers.append(loop.call_later(self._grace, self.interrupt, attempt, "cancel"))
+        attempt.later(loop.call_later(self._grace, self.interrupt, attempt, "cancel"))
 
     def interrupt(self, attempt: Attempt, why: Why) -> None:
         """The handler has to stop at once; a moment later its attempt ends without it."""
@@ -67,7 +67,7 @@ class Supervisor:
         if attempt.lane is not None:
             attempt.lane.cancel()
             loop = asyncio.get_running_loop()
-            attempt.timers.append(loop.call_later(PATIENCE, self._abandon, attempt))
+            attempt.later(loop.call_later(PATIENCE, self._abandon, attempt))
 
 
 def ending(attempt: Attempt) -> Outcome | None:
