@@ -32,12 +32,16 @@ HASH = click.option(
 NOTE = click.option("--note", default="", help="Why, for the record.")
 
 
+def fate(hold: Hold) -> str:
+    """What the deadline's passing means."""
+    return "approved" if hold.on_expiry == "approve" else "denied"
+
+
 def deadline(hold: Hold) -> str:
     """Until when, and what happens then."""
     if hold.deadline is None:
         return ""
-    fate = "approved" if hold.on_expiry == "approve" else "denied"
-    return f"{times.short(hold.deadline)}, then {fate}" if hold.state == "open" else times.short(hold.deadline)
+    return f"{times.short(hold.deadline)}, then {fate(hold)}" if hold.state == "open" else times.short(hold.deadline)
 
 
 @command.command("list")
@@ -100,8 +104,7 @@ def show_hold(hold: Hold, by: int = 0) -> None:
         ("job", f"{hold.job}  {hold.kind}  in {hold.queue}" if not by else ""),
         ("asks for", hold.reason),
         ("asked", times.full(hold.created_at)),
-        ("until", times.full(hold.deadline)),
-        ("then", ("approved" if hold.on_expiry == "approve" else "denied") if hold.deadline else ""),
+        ("until", f"{times.full(hold.deadline)}, then {fate(hold)}" if hold.deadline else ""),
         ("decided", " at ".join(filter(None, decision))),
         ("note", hold.note),
         ("answer", None if hold.answer is None else bytes(hold.answer).decode()),

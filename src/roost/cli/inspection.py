@@ -133,14 +133,18 @@ def _show_attempts(attempts: list[Attempt]) -> None:
             + line("  ".join([*filter(None, words), times.short(attempt.started_at)]))
         )
         if attempt.error is not None:
-            _show_error(attempt.error)
+            # The last one's traceback is enough: earlier ones mostly repeat it, and -o json has them all.
+            _show_error(attempt.error, traceback=attempt is attempts[-1])
 
 
-def _show_error(error: ErrorInfo) -> None:
+def _show_error(error: ErrorInfo, *, traceback: bool) -> None:
     first, *rest = block(f"{error.type}: {error.message}" if error.message else error.type)
     output.say("      " + output.paint("error", first))
     output.indented(rest, 8)
-    trace = block(error.traceback.rstrip()) if error.traceback else []
+    trace = block(error.traceback.rstrip()) if error.traceback and traceback else []
+    told = [first, *rest]
+    if trace[-len(told) :] == told:
+        trace = trace[: -len(told)]
     if len(trace) > _TRACEBACK_LINES:
         # A traceback's end is where it broke.
         trace = ["…", *trace[-_TRACEBACK_LINES:]]
