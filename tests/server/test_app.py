@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from roost.errors import BY_CODE, ForeignHost, Overloaded, RoostError, Unavailable
+from roost.errors import BY_CODE, ForeignHost, Overloaded, RoostError, StoreError, Unavailable
 from roost.server.app import App
 from roost.server.docs import render
 from roost.server.guard import Limits
@@ -69,12 +69,22 @@ async def test_a_fault_is_told_by_its_id_only(
     assert SECRET in caplog.text
 
 
+async def test_a_store_s_failure_is_told_by_its_id_only(
+    port: int, failing: Failing, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing.error = StoreError(SECRET)
+    reply = await call(port, "GET", f"{PREFIX}/info")
+    assert (reply.status, reply.problem().code) == (503, "store_error")
+    assert SECRET.encode() not in reply.body
+    assert SECRET in caplog.text
+
+
 @pytest.mark.parametrize("error", BY_CODE.values(), ids=BY_CODE.keys())
 async def test_each_error_is_told_with_its_status(port: int, failing: Failing, error: type[RoostError]) -> None:
     failing.error = error("what", path="a[1].b", help="how")
     reply = await call(port, "GET", f"{PREFIX}/info")
     assert reply.status == error.status
-    if error.status != 500:
+    if error.status != 500 and error is not StoreError:
         problem = reply.problem()
         assert (problem.code, problem.message, problem.path, problem.help) == (error.code, "what", "a[1].b", "how")
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
-from roost.errors import InvalidRequest, MethodNotAllowed, RoostError, UnsupportedMediaType
+from roost.errors import InvalidRequest, MethodNotAllowed, RoostError, StoreError, UnsupportedMediaType
 from roost.server.hosts import Hosts
 from roost.server.pages import Page
 from roost.server.routes import Route, Router
@@ -72,14 +72,15 @@ class App:
             else:
                 status, body, reply_headers = self._page(scope, page)
         except RoostError as error:
-            if error.status == 500:
-                status, body, reply_headers = self._failed(scope)
+            if error.status == 500 or type(error) is StoreError:
+                # in the words of a driver, with statements and places: for the log
+                status, body, reply_headers = self._failed(scope, error)
             else:
                 status, body, reply_headers = _refused(error, scope, self._router)
         except _Gone:
             return
         except Exception:
-            status, body, reply_headers = self._failed(scope)
+            status, body, reply_headers = self._failed(scope, RoostError(""))
         await send(
             {
                 "type": "http.response.start",
@@ -149,21 +150,19 @@ class App:
         allowed = self._router.methods(scope["raw_path"]) if page is None else ["GET", "HEAD"]
         if scope["method"] == "OPTIONS":
             # no CORS: a page of another origin learns nothing here that lets it call
-            return 204, b"", ((b"allow", ", ".join([*allowed, "OPTIONS"]).encode()),)
+            return 200, b"", ((b"allow", ", ".join([*allowed, "OPTIONS"]).encode()),)
         if page is None or scope["method"] not in allowed:
             raise _method_error(allowed)
         return page.status, page.body, page.headers
 
-    def _failed(self, scope: Scope) -> tuple[int, bytes, Iterable[Header]]:
+    def _failed(self, scope: Scope, error: RoostError) -> tuple[int, bytes, Iterable[Header]]:
         """An answer to a fault of the server's own: an id to look for in the log, and nothing else."""
         identity = self._ids.operation()[:12]
         log.exception("%s %s failed, error id %s", scope.get("method"), scope.get("path"), identity)
-        problem = Problem(
-            code="internal",
-            message=f"the server failed, error id {identity}",
-            help="the server's log tells more by this id",
-        )
-        return 500, encode(ErrorBody(error=problem)), _API_HEADERS
+        told = RoostError(f"the server failed, error id {identity}", help="the server's log tells more by this id")
+        if isinstance(error, StoreError):
+            told = StoreError(f"the store failed, error id {identity}", help="the server's log tells more by this id")
+        return _refused(told, scope, self._router)
 
 
 async def _read_body(receive: Receive) -> bytes:

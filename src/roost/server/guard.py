@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 import httptools
 import msgspec
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from roost.errors import HeadersTooLarge, InvalidRequest, RequestTimeout, RoostError, TooLarge, Unavailable
+from roost.server.cycle import WholeReplyCycle
 from roost.wire.codec import encode
 from roost.wire.contract import PREFIX
 from roost.wire.problems import ErrorBody, Problem
@@ -190,8 +192,41 @@ class GuardedProtocol(HttpToolsProtocol):
                 length = int(value)  # the parser took digits only
         if length > self._body_limit:
             raise _Refuse(_body_too_large(self._body_limit), 413)
-        super().on_headers_complete()
+        self._begin()
         self._in_body = True
+
+    def _begin(self) -> None:
+        """Hand the request to the application, as uvicorn does, but with `WholeReplyCycle`."""
+        scope, version = self.scope, self.parser.get_http_version()
+        scope["http_version"] = version
+        scope["method"] = self.parser.get_method().decode("ascii")
+        if self.url.startswith(b"/"):
+            path, _, query = self.url.partition(b"?")
+        else:
+            parsed = httptools.parse_url(self.url)
+            path, query = parsed.path, parsed.query or b""
+        scope["raw_path"], scope["query_string"] = path, query
+        scope["path"] = unquote(path.decode("ascii"))
+        before = self._current()
+        self.cycle = WholeReplyCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            # pipelined: it waits for its turn, and the client with it
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
