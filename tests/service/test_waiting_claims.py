@@ -9,8 +9,10 @@ from collections import Counter
 import pytest
 
 from roost.domain.states import State
+from roost.engine.protocol import ClaimWork, Effects
 from roost.engine.store import Store
 from roost.service.core import HostKind
+from roost.service.hub import Hub
 from roost.wire import contract
 from roost.wire.jobs import WaitJob
 from roost.wire.queues import PauseQueue
@@ -117,6 +119,38 @@ async def test_a_cancelled_claim_passes_its_wake_on(memory_store: WatchedStore, 
     await resumed
     assert (await asyncio.wait_for(second, 5))[1] == [id]
     assert first.cancelled()
+
+
+async def test_a_claim_passes_on_the_wake_of_a_queue_it_took_nothing_from(
+    memory_store: WatchedStore, make_runtime: MakeRuntime
+) -> None:
+    runtime = await make_runtime(memory_store, loops=False)
+    a_then_b = asyncio.create_task(claim(runtime, "a", "b", wait="10s"))
+    await settle()
+    only_b = asyncio.create_task(claim(runtime, "b", wait="10s"))
+    await settle()
+    await runtime.handle(contract.PAUSE_QUEUE, PauseQueue(name="b"))
+    in_b = await enqueue(runtime, queue="b")
+    await settle()
+    resume = runtime.handle(contract.RESUME_QUEUE, PauseQueue(name="b"))
+    _, in_a = await asyncio.gather(resume, enqueue(runtime, queue="a"))
+    assert (await asyncio.wait_for(a_then_b, 5))[1] == [in_a]
+    assert (await asyncio.wait_for(only_b, 5))[1] == [in_b]
+
+
+async def test_what_was_promised_to_a_claim_that_leaves_goes_to_the_next(clock: VirtualClock) -> None:
+    hub = Hub(clock)
+    first, second, third = (hub.register(ClaimWork(["a"], 2, "token", "tester", 1000)) for _ in range(3))
+    waits = [asyncio.create_task(hub.wait(waiter, 10)) for waiter in (first, second, third)]
+    await settle()
+    hub.feed(Effects(ready={"a": 2}))
+    assert [waiter.event.is_set() for waiter in (first, second, third)] == [True, False, False]
+    waits[0].cancel()
+    await settle()
+    hub.leave(first, {})
+    assert [waiter.event.is_set() for waiter in (second, third)] == [True, False]
+    hub.close()
+    await asyncio.gather(*waits[1:])
 
 
 async def test_a_repeated_claim_gets_the_jobs_that_its_lost_reply_carried(

@@ -258,12 +258,13 @@ class Committer:
         self._heed(acted.effects, 0)
 
     def _failed(self, error: Exception) -> None:
-        if isinstance(error, RoostError) and not isinstance(error, STORE_FAILURES):
+        if isinstance(error, STORE_FAILURES):
+            self._health.failed(error)
+        elif isinstance(error, RoostError):
             # A refusal of what was asked: the store is well.
             self._health.succeeded()
-            return
-        self._health.failed(error)
-        log.warning("a transaction failed: %s", error, exc_info=error)
+        else:
+            log.error("a transaction failed: %s", error, exc_info=error)
 
     def _give_back(self, answer: ClaimAnswer) -> None:
         """Leases that were granted to somebody who is gone: their jobs may be taken at once."""

@@ -43,7 +43,7 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Reads beyond this many are shed."""
     grace_ms: int = 15_000
     """No lease is reaped for this long after start, after a lost store came back, after a jump of the clock."""
-    safety_seconds: float = 5.0
+    safety_seconds: float = 10.0
     """How often the loops look at the store although nothing told them to."""
     prune_seconds: float = 60.0
     """How often old jobs are looked for, at most."""

@@ -103,7 +103,7 @@ class ThreadHost:
             raise Unavailable("the store is closing", help="try again, or on another node")
         order = _Order(work, asyncio.get_running_loop())
         self._orders.put(order)
-        return await asyncio.shield(order.future)
+        return await order.future
 
     async def close(self) -> None:
         if self._closed:
