@@ -1,4 +1,4 @@
-"""One request and its reply: uvicorn's, with the reply in one write, as a second system call costs more than routing."""
+"""One request and its reply: uvicorn's, but in one write, as a second system call costs more than routing does."""
 
 from __future__ import annotations
 
