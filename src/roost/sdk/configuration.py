@@ -12,7 +12,7 @@ from roost.errors import ConfigurationError
 
 DEFAULT_URL = "sqlite:///./roost.db"
 FILES = ("roost.toml", "pyproject.toml")
-KEYS = ("url",)
+KEYS = ("url", "server")
 
 
 def find_url(environ: Mapping[str, str], folder: Path) -> str:

@@ -23,13 +23,13 @@ class Response:
 class ResponseReader:
     """Makes one `Response` of what a connection receives."""
 
-    __slots__ = ("_body", "_done", "_headers", "_parser", "_started")
+    __slots__ = ("_body", "_done", "_headers", "_keep", "_parser", "_started")
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._started = self._done = False
+        self._started = self._done = self._keep = False
 
     def feed(self, data: bytes) -> Response | None:
         """The response when ``data`` completes it; raises `Unavailable` for what is not HTTP."""
@@ -37,7 +37,7 @@ class ResponseReader:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             raise Unavailable(f"the answer is not HTTP: {error}", help="is this the URL of a Roost server?") from None
-        return self._response(self._parser.should_keep_alive()) if self._done else None
+        return self._response(self._keep) if self._done else None
 
     def end(self) -> Response | None:
         """The response when the end of the connection is its end, else None."""
@@ -60,6 +60,7 @@ class ResponseReader:
 
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() >= 200:
-            self._done = True
+            # Asked here, because the parser forgets it once the message is over.
+            self._done, self._keep = True, self._parser.should_keep_alive()
         else:
             self._headers, self._started = {}, False
