@@ -57,9 +57,9 @@ def explain(bench: Bench) -> Callable[[str, dict[str, object]], str]:
             if bench.store.info.engine == "sqlite":
                 rows = transaction._connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
                 return "\n".join(row[3] for row in rows)
-            cursor = transaction._connection.execute("ANALYZE job, hold, schedule")
-            cursor = transaction._connection.execute(f"EXPLAIN {sql}", parameters)
-            return "\n".join(row[0] for row in cursor.fetchall())
+            transaction._cursor.execute("ANALYZE job, hold, schedule")
+            transaction._cursor.execute(f"EXPLAIN {sql}", parameters)
+            return "\n".join(row[0] for row in transaction._cursor.fetchall())
 
         answer: str = bench.engine._driver.transaction(ask)  # type: ignore[attr-defined]
         return answer

@@ -52,7 +52,7 @@ def from_rule(rule: HoldRule, subject: str, now: int, path: str) -> HoldRow:
 
 
 def decide(facts: HoldFacts, decision: Decision, quoted_hash: str, answer: str | None, now: int) -> Event:
-    """The event of a decision; raises `SubjectChanged`, `HoldExpired`, `HoldDecided`, or `Repeated` for the same again."""
+    """The event of a decision; raises `SubjectChanged`, `HoldExpired`, `HoldDecided`; `Repeated` for the same again."""
     if quoted_hash != facts.subject_hash:
         raise SubjectChanged(
             "the decision quotes another subject than the one that is held",

@@ -44,4 +44,5 @@ def jobs(query: ListJobs) -> tuple[str, dict[str, object]]:
         conditions.append("id < :before")
         parameters["before"] = before
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    return f"SELECT {COLUMNS} FROM job {where}ORDER BY id DESC LIMIT :limit", parameters
+    # Column and parameter names come from the tables above alone.
+    return f"SELECT {COLUMNS} FROM job {where}ORDER BY id DESC LIMIT :limit", parameters  # noqa: S608

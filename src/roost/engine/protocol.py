@@ -1,8 +1,8 @@
 """What a store does for the service: a handful of set-based operations, each one transaction.
 
-`Batch` is the hot path: everything of one moment that needs no answer from the rules beforehand. `Action` is one control
-operation. Both are plain data, so that they cross a process boundary as they are. Refusals are answers (`Problem`), never
-exceptions: a set cannot half-fail.
+`Batch` is the hot path: everything of one moment that needs no answer from the rules beforehand. `Action` is one
+control operation. Both are plain data, so that they cross a process boundary as they are. Refusals are answers
+(`Problem`), never exceptions: a set cannot half-fail.
 """
 
 from __future__ import annotations

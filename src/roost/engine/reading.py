@@ -77,7 +77,7 @@ class Due(msgspec.Struct, kw_only=True):
 
 
 class Reader(Protocol):
-    """Reads committed facts; thread-safe; raises `NotFound` for what is not there and `Unavailable` for a lost store."""
+    """Reads committed facts; thread-safe; raises `NotFound` for what is not there, `Unavailable` for a lost store."""
 
     def job(self, id: int) -> Job: ...
     def jobs(self, query: ListJobs) -> JobPage: ...

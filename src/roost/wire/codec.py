@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -22,8 +23,8 @@ class Wire(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaul
 
 
 @lru_cache(maxsize=256)
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+def _decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(cast(Any, kind))
 
 
 def encode(value: object) -> bytes:
@@ -32,9 +33,9 @@ def encode(value: object) -> bytes:
 
 
 def decode(data: bytes | str, kind: type[T]) -> T:
-    """A ``kind`` from JSON; raises `InvalidJson` for bad syntax and `InvalidRequest` (with the path) for bad content."""
+    """A ``kind`` from JSON; raises `InvalidJson` for bad syntax, `InvalidRequest` (with the path) for bad content."""
     try:
-        value: T = _decoder(kind).decode(data)
+        value: T = _decoder(cast(Hashable, kind)).decode(data)
         return value
     except msgspec.ValidationError as error:
         raise _invalid(error) from None

@@ -1,7 +1,8 @@
 """The API as one table: every operation once, for the server's routes, the clients and the OpenAPI document alike.
 
-A request's fields travel in the path (where the template names them), then in the query string (GET, DELETE) or in the JSON
-body (POST, PUT). A call that changes something may carry an operation id; repeated with the same id it gets the same answer.
+A request's fields travel in the path (where the template names them), then in the query string (GET, DELETE) or in the
+JSON body (POST, PUT). A call that changes something may carry an operation id; repeated with the same id it gets the
+same answer.
 """
 
 from __future__ import annotations

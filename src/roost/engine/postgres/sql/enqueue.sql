@@ -51,7 +51,7 @@ WHERE id = ANY (ARRAY (SELECT json_array_elements_text(:ids::json)));
 -- name: operations_put
 -- In order, so that two transactions with the same ids wait for each other one way.
 INSERT INTO operation (id, fingerprint, answer, at)
-SELECT value ->> 0, value ->> 1, value ->> 2, :now FROM json_array_elements(:rows::json) ORDER BY value ->> 0 COLLATE "C";
+SELECT value ->> 0, value ->> 1, value ->> 2, :now FROM json_array_elements(:rows::json) ORDER BY (value ->> 0) COLLATE "C";
 
 -- name: operations_touch
 UPDATE operation SET at = :now WHERE id = ANY (ARRAY (SELECT json_array_elements_text(:ids::json)));

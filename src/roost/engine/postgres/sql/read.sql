@@ -61,10 +61,10 @@ SELECT count(*) FROM (
 
 -- name: queue_states
 -- Each state by an index of its own; two numbers for each queue and state: how many, and the oldest's creation.
-SELECT queue, state, count(*), min(created_at) FROM job WHERE state = 'ready' GROUP BY queue
-UNION ALL SELECT queue, state, count(*), NULL FROM job WHERE state = 'running' GROUP BY queue
-UNION ALL SELECT queue, state, count(*), NULL FROM job WHERE state = 'waiting' GROUP BY queue
-UNION ALL SELECT queue, state, count(*), NULL FROM job WHERE state = 'held' GROUP BY queue
+SELECT queue, 'ready', count(*), min(created_at) FROM job WHERE state = 'ready' GROUP BY queue
+UNION ALL SELECT queue, 'running', count(*), NULL FROM job WHERE state = 'running' GROUP BY queue
+UNION ALL SELECT queue, 'waiting', count(*), NULL FROM job WHERE state = 'waiting' GROUP BY queue
+UNION ALL SELECT queue, 'held', count(*), NULL FROM job WHERE state = 'held' GROUP BY queue
 UNION ALL SELECT queue, state, count(*), NULL FROM job WHERE finished_at IS NOT NULL GROUP BY queue, state;
 
 -- name: queue_rows

@@ -8,7 +8,7 @@ FROM (SELECT (value ->> 0)::bigint AS id, value ->> 1 AS token FROM json_array_e
 WHERE job.id = ANY (ARRAY[r.id]) AND job.token = r.token AND job.state || '' = 'running' AND job.flags & :special = 0;
 
 -- name: settle_plain_done
-SELECT coalesce(json_agg(json_build_array(j.id, j.token))::text, '[]')
+SELECT coalesce(json_agg(json_build_array(j.id, j.token, j.finished_at))::text, '[]')
 FROM (SELECT (value ->> 0)::bigint AS id, value ->> 1 AS token FROM json_array_elements(:rows::json)) r
 JOIN job j ON j.id = ANY (ARRAY[r.id])
 WHERE j.token = r.token AND j.state = 'succeeded';
