@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from roost.bench.figures import EngineName
 from roost.bench.load import Requests
+from roost.bench.machine import cpu_seconds
 from roost.errors import Unavailable
 from roost.sdk._sync.client import Client
 
@@ -92,6 +93,16 @@ class Stand:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it on the fastest event loop there is: the generator must not be what is measured."""
         return run(coroutine)
+
+    @contextmanager
+    def watched(self, figure: str, jobs: Callable[[], int]) -> Iterator[None]:
+        """Note what the work inside costs the server's process: on a busy machine that says more than a rate."""
+        if self._pid is None:
+            yield
+            return
+        before = cpu_seconds(self._pid)
+        yield
+        self.notes[figure] = f"{(cpu_seconds(self._pid) - before) / jobs() * 1e6:.1f} µs of the server's CPU a job"
 
     @contextmanager
     def worker(self, queue: str, count: int = 1) -> Iterator[None]:

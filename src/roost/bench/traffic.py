@@ -46,7 +46,8 @@ def many(queue: str, count: int) -> bytes:
 def bulk(stand: Stand) -> dict[str, float]:
     """Jobs a second, enqueued a thousand to a request."""
     began = time.perf_counter()
-    fill(stand, stand.queue(), stand.sizes.jobs)
+    with stand.watched("bulk.rate", lambda: stand.sizes.jobs):
+        fill(stand, stand.queue(), stand.sizes.jobs)
     return {"bulk.rate": stand.sizes.jobs / (time.perf_counter() - began)}
 
 
@@ -76,7 +77,8 @@ def settle(stand: Stand) -> dict[str, float]:
     queue = stand.queue()
     fill(stand, queue, stand.sizes.jobs)
     began = time.perf_counter()
-    stand.run(_work_off(stand, queue, stand.sizes.jobs))
+    with stand.watched("settle.rate", lambda: stand.sizes.jobs):
+        stand.run(_work_off(stand, queue, stand.sizes.jobs))
     return {"settle.rate": stand.sizes.jobs / (time.perf_counter() - began)}
 
 
@@ -96,7 +98,9 @@ async def _work_off(stand: Stand, queue: str, jobs: int) -> None:
 
 def life(stand: Stand) -> dict[str, float]:
     """Jobs a second through enqueue, claim and settle, all at the same time and in balance."""
-    return {"life.rate": stand.sizes.jobs / life_of(stand, stand.sizes.jobs)}
+    with stand.watched("life.rate", lambda: stand.sizes.jobs):
+        seconds = life_of(stand, stand.sizes.jobs)
+    return {"life.rate": stand.sizes.jobs / seconds}
 
 
 def life_of(stand: Stand, jobs: int) -> float:
@@ -160,7 +164,9 @@ def _claim(queue: str, wait: str) -> bytes:
 
 def unary(stand: Stand) -> dict[str, float]:
     """Requests a second and their latency: one job each, 32 connections."""
-    taken, seconds = stand.run(_unary(stand, UNARY_CONNECTIONS))
+    before = stand.jobs_done
+    with stand.watched("unary.rate", lambda: stand.jobs_done - before):
+        taken, seconds = stand.run(_unary(stand, UNARY_CONNECTIONS))
     cuts = statistics.quantiles(taken, n=100)
     return {"unary.rate": len(taken) / seconds, "unary.p50": cuts[49] * 1000, "unary.p99": cuts[98] * 1000}
 

@@ -21,20 +21,20 @@ DRAIN_SECONDS = 600.0
 
 def drain(stand: Stand) -> dict[str, float]:
     """Jobs a second, by one worker process on a queue that holds them all."""
-    return {"drain.rate": _drain(stand, 1)}
+    return {"drain.rate": _drain(stand, 1, "drain.rate")}
 
 
 def drain2(stand: Stand) -> dict[str, float]:
     """The same by two."""
-    return {"drain2.rate": _drain(stand, 2)}
+    return {"drain2.rate": _drain(stand, 2, "drain2.rate")}
 
 
-def _drain(stand: Stand, workers: int) -> float:
+def _drain(stand: Stand, workers: int, figure: str) -> float:
     queue, jobs = stand.queue(), stand.sizes.jobs
-    queues, last = stand.client.queues, 0
+    queues = stand.client.queues
     queues.pause(queue)
     fill(stand, queue, jobs)
-    with stand.worker(queue, workers):
+    with stand.worker(queue, workers), stand.watched(figure, lambda: jobs):
         last = stand.client.jobs.enqueue(NewJob(kind=STARTED, queue=queue, priority=0)).id
         began = time.perf_counter()
         queues.resume(queue)
