@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from importlib import resources
+from pathlib import Path
 
-from roost.server.docs import render
-from roost.server.openapi import document
 from roost.wire.codec import encode
 
 Header = tuple[bytes, bytes]
@@ -41,10 +39,23 @@ class Page:
 
 def pages(version: str) -> dict[bytes, Page]:
     """The pages by path."""
-    style = resources.files("roost.server").joinpath("static", "docs.css")
+    style = Path(__file__).parent / "static" / "docs.css"
     return {
         b"/": Page("text/plain; charset=utf-8", lambda: b"see /docs\n", status=307, location="/docs"),
-        b"/openapi.json": Page("application/json", lambda: encode(document(version))),
-        b"/docs": Page("text/html; charset=utf-8", lambda: render(document(version)).encode()),
+        b"/openapi.json": Page("application/json", lambda: _openapi(version)),
+        b"/docs": Page("text/html; charset=utf-8", lambda: _docs(version)),
         b"/docs/docs.css": Page("text/css; charset=utf-8", style.read_bytes),
     }
+
+
+def _openapi(version: str) -> bytes:
+    from roost.server.openapi import document
+
+    return encode(document(version))
+
+
+def _docs(version: str) -> bytes:
+    from roost.server.docs import render
+    from roost.server.openapi import document
+
+    return render(document(version)).encode()
