@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 AHEAD_SECONDS = 0.05
 """Jobs are claimed this far ahead, by the pace of late: enough for no-ops, next to nothing for slow handlers."""
-AHEAD_MOST = 500
+AHEAD_MOST = 900
 _MEASURE_SECONDS = 0.002
 
 
