@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from roost.errors import Unavailable
 from roost.sdk._async.http import AsyncHttpTransport
@@ -20,11 +20,20 @@ def beat_transport(transport: AsyncTransport, seconds: float) -> Transport:
     """The worker's transport without its event loop; an answer may take ``seconds``. To be called on that loop."""
     if isinstance(transport, AsyncHttpTransport):
         return HttpTransport(transport.address.url, timeout=seconds)
+    if isinstance(transport, _InThisProcess):
+        return transport.blocking()
     return _Borrowed(transport, asyncio.get_running_loop(), seconds)
 
 
+@runtime_checkable
+class _InThisProcess(Protocol):
+    """A store on a thread of its own; `roost.embedded`, which this layer does not know."""
+
+    def blocking(self) -> Transport: ...
+
+
 class _Borrowed:
-    """Calls on the worker's loop, for a store in this process."""
+    """Calls on the worker's loop, for a transport that has no other way."""
 
     repeatable = False
 
