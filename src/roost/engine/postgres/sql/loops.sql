@@ -30,7 +30,8 @@ SELECT coalesce(json_agg(id)::text, '[]') FROM candidate;
 
 -- name: reap_candidates
 WITH candidate AS MATERIALIZED (
-  SELECT id FROM job WHERE state = 'running' AND lease_until <= :before ORDER BY lease_until LIMIT :limit
+  SELECT id FROM job WHERE state = 'running' AND lease_until <= :before AND started_at >= :granted_after
+  ORDER BY lease_until LIMIT :limit
   FOR UPDATE SKIP LOCKED
 )
 SELECT coalesce(json_agg(id)::text, '[]') FROM candidate;
