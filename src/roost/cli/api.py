@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(ctx: click.Context, session: Session, method: str, path: str, body: bytes | None) -> None:
     """Call METHOD PATH of the API, with the JSON as its body, and print the answer as JSON."""
-    import msgspec
-
     operation, request = _request(ctx, method, path, body)
     reply = session.send(operation, request)
-    output.say(output.json_text(msgspec.to_builtins(reply), indent=0 if session.format == "jsonl" else 2))
+    output.say(output.json_text(reply, indent=0 if session.format == "jsonl" else 2))
 
 
 def _request(ctx: click.Context, method: str, path: str, body: bytes | None) -> tuple[Operation[Wire, Wire], Wire]:
@@ -49,9 +47,9 @@ def _request(ctx: click.Context, method: str, path: str, body: bytes | None) -> 
         fields: dict[str, Any] = {name: unquote(value) for name, value in found.groupdict().items()}
         if body is not None:
             request = decode(body, operation.request)
-            known = convert(fields, operation.request) if fields else None
-            for name in fields:
-                setattr(request, name, getattr(known, name))
+            for name, value in fields.items():
+                # What the path carries has a default in every request: its type says how to read the text.
+                setattr(request, name, convert(value, type(getattr(request, name))))
             return operation, request
         for name, values in parse_qs(parts.query, keep_blank_values=True).items():
             fields[name] = values if _is_list(operation, name) else values[-1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -24,6 +23,8 @@ class JsonText(click.ParamType[bytes]):
         if given == "-":
             data = sys.stdin.buffer.read()
         elif given.startswith("@"):
+            from pathlib import Path
+
             try:
                 data = Path(given[1:]).read_bytes()
             except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -100,6 +99,8 @@ class Table(Generic[T]):
     def _fitted(self) -> list[int]:
         if not sys.stdout.isatty():
             return self._widths
+        import shutil
+
         over = sum(self._widths) + 2 * (len(self._widths) - 1) - shutil.get_terminal_size().columns
         widths = [*self._widths]
         for index, column in enumerate(self._columns):
