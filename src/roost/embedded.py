@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import msgspec
 
 from roost.engine.store import Store, open_store
-from roost.errors import Unavailable
+from roost.errors import StoreError
 from roost.service.clock import Clock, SystemClock
 from roost.service.ids import SystemIds, system_rng
 from roost.service.runtime import CallInfo, Runtime
@@ -96,16 +96,16 @@ class Embedded:
 
     @property
     def store(self) -> Store:
-        """What is served; raises `Unavailable` where it is closed."""
+        """What is served; raises `StoreError` where it is closed."""
         if self._store is None:
-            raise Unavailable("the store was closed", help="open it again")
+            raise StoreError("the store was closed", help="open it again")
         return self._store
 
     @property
     def runtime(self) -> Runtime:
-        """The service; raises `Unavailable` where the store is closed."""
+        """The service; raises `StoreError` where the store is closed."""
         if self._runtime is None:
-            raise Unavailable("the store was closed", help="open it again")
+            raise StoreError("the store was closed", help="open it again")
         return self._runtime
 
     def release(self) -> None:
@@ -181,10 +181,10 @@ class _Local:
 
     def _current(self) -> Embedded:
         if self._closed:
-            raise Unavailable("the store was closed", help="open it again")
+            raise StoreError("the store was closed", help="open it again")
         if self.embedded.pid != os.getpid():
             if is_memory(self.embedded.url):
-                raise Unavailable(
+                raise StoreError(
                     "a store in memory stays in the process that made it", help="use a file, or do not fork"
                 )
             self.embedded = Embedded.open(self.embedded.url)
@@ -286,7 +286,7 @@ class _Call:
     def begin(self) -> None:
         try:
             runtime = self._embedded.runtime
-        except Unavailable as error:
+        except StoreError as error:
             self._tell(None, error)
             return
         work = runtime.handle(self._operation, self._request, CallInfo(operation_id=self._operation_id))
@@ -299,7 +299,7 @@ class _Call:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():
-            self._tell(None, Unavailable("the store was closed", help="open it again"))
+            self._tell(None, StoreError("the store was closed", help="open it again"))
             return
         error = task.exception()
         if error is not None:
