@@ -18,6 +18,17 @@ from roost.wire.problems import Problem
 
 _facts = msgspec.json.Decoder(list[JobFacts])
 
+_OUTCOMES = {
+    "succeed": (SUCCEEDED, "cancelled"),
+    "fail": ("failed", "timed_out"),
+    "snooze": ("snoozed", "cancelled"),
+    "sleep": ("sleeping", "cancelled"),
+    "release": ("released", "cancelled"),
+    "hold": ("held", "cancelled"),
+    "cancel": ("cancelled",),
+}
+"""How attempts end by these endings: only the ending that was accepted can be repeated, another one comes too late."""
+
 
 def lease_lost(id: int) -> Problem:
     """What everybody but the holder is told."""
@@ -106,11 +117,7 @@ def _decided(
             accepted = outcomes.get((row.id, row.token))
             if accepted is None and known.token == row.token and state is State.SUCCEEDED:
                 accepted = SUCCEEDED
-            repeated = (
-                accepted is not None
-                and accepted != "lost"
-                and (accepted == SUCCEEDED) <= (row.ending.kind == "succeed")
-            )
+            repeated = accepted is not None and accepted in _OUTCOMES.get(row.ending.kind, ())
             answers[id(row)] = SettledRow(row.id, state) if repeated else SettledRow(row.id, None, lease_lost(row.id))
     return answers
 
