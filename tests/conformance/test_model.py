@@ -153,7 +153,7 @@ class Lives(RuleBasedStateMachine):
             assert answer.problem.code == "lease_lost"
 
     def _repeats(self, job: Known, token: str, kind: str) -> bool:
-        """Whether this token's attempt ended by this very word of its worker; a cancel in between makes no difference."""
+        """Whether this token's attempt ended by this very word of its worker, or by a cancel in between."""
         outcomes = dict(job.ended)
         if token in outcomes:
             words = {"succeed": "succeeded", "fail": "failed", "snooze": "snoozed", "release": "released"}
