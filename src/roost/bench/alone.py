@@ -124,13 +124,13 @@ def engine(stand: Stand) -> dict[str, float]:
         writer = store.engine()
         try:
             for size in (1, 64, 1000):
-                jobs = min(stand.sizes.jobs, size * _SMALL_TRANSACTIONS)
+                jobs = max(size, min(stand.sizes.jobs, size * _SMALL_TRANSACTIONS) // size * size)
                 began = time.perf_counter()
                 for _ in range(jobs // size):
                     writer.apply(Batch(_now(), enqueues=[EnqueueWork([_row(queue)] * size)]))
                 found[f"engine.enqueue_{size}"] = jobs / (time.perf_counter() - began)
             for size in (64, 1000):
-                jobs = min(stand.sizes.jobs // 2, size * _SMALL_TRANSACTIONS) // size * size
+                jobs = max(size, min(stand.sizes.jobs // 2, size * _SMALL_TRANSACTIONS) // size * size)
                 began = time.perf_counter()
                 _claim_and_settle(writer, queue, size, jobs)
                 found[f"engine.work_{size}"] = jobs / (time.perf_counter() - began)
@@ -155,6 +155,8 @@ def _claim_and_settle(writer: Engine, queue: str, size: int, jobs: int) -> None:
             assert isinstance(claimed, ClaimAnswer)  # noqa: S101 - only an operation id could be refused
             ids = [job["id"] for job in msgspec.json.decode(claimed.jobs)]
             held = [SettleRow(id, token, _DONE) for id in ids]
+            if len(held) != size:
+                raise StoreError(f"{len(held)} of {size} jobs were claimed")
 
 
 def _now() -> int:
