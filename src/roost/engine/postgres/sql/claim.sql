@@ -19,13 +19,13 @@ WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 
 -- name: claim_fetch
 -- The worker's JSON is written here, in the claim's order: no row of it passes through Python.
-SELECT count(*), coalesce('[' || string_agg(
-  '{"id":' || j.id || ',"kind":"' || j.kind || '","queue":"' || j.queue || '","attempt":' || j.attempt
-  || CASE WHEN j.failures > 0 THEN ',"failures":' || j.failures ELSE '' END
-  || CASE WHEN j.flags > 0 THEN ',"flags":' || j.flags ELSE '' END
-  || coalesce(',"timeout_ms":' || (i.options::json ->> 'timeout_ms'), '')
-  || coalesce(',"deadline_ms":' || j.deadline_at, '')
-  || ',"input":' || i.input || '}', ',' ORDER BY r.place) || ']', '[]')
+SELECT count(*), coalesce('[' || string_agg(concat(
+  '{"id":', j.id, ',"kind":"', j.kind, '","queue":"', j.queue, '","attempt":', j.attempt,
+  CASE WHEN j.failures > 0 THEN ',"failures":' || j.failures END,
+  CASE WHEN j.flags > 0 THEN ',"flags":' || j.flags END,
+  CASE WHEN i.options IS NOT NULL THEN ',"timeout_ms":' || (i.options::json ->> 'timeout_ms') END,
+  CASE WHEN j.deadline_at IS NOT NULL THEN ',"deadline_ms":' || j.deadline_at END,
+  ',"input":', i.input, '}'), ',' ORDER BY r.place) || ']', '[]')
 FROM unnest(translate(:ids, '[]', '{}')::bigint[]) WITH ORDINALITY AS r (id, place)
 JOIN job j ON j.id = ANY (ARRAY[r.id])
 JOIN job_input i ON i.job_id = ANY (ARRAY[r.id])
