@@ -256,10 +256,11 @@ class Promote(msgspec.Struct, tag=True):
 
 
 class Reap(msgspec.Struct, tag=True):
-    """Leases that ran out before ``before`` end as lost."""
+    """Leases that ran out before ``before`` end as lost, but for those granted earlier than ``granted_after``."""
 
     before: int
     limit: int = 1000
+    granted_after: int = 0
 
 
 class Prune(msgspec.Struct, tag=True, kw_only=True):

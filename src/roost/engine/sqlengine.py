@@ -32,7 +32,7 @@ class SqlEngine:
         beaten = beats.apply(transaction, batch.beats, batch.now)
         settled = settles.apply(transaction, batch.settles, batch.now, self._rng, effects)
         claimed = claims.apply(transaction, batch, known)
-        operations.remember(transaction, batch, known, enqueued)
+        operations.remember(transaction, batch, known, enqueued, claimed)
         return Applied(enqueued, settled, beaten, recorded, claimed, effects)
 
     def act(self, call: Call) -> Acted:

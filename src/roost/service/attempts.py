@@ -61,12 +61,10 @@ async def _wait_for_jobs(core: Core, work: ClaimWork, wait_ms: int) -> RawClaime
     try:
         answer = await committer.taken(committer.claim(work))
         while isinstance(answer, ClaimAnswer) and not answer.count:
-            # What was granted under the operation is found by its token; asked for again, it would stay empty for ever.
-            waiter.work = ClaimWork(work.queues, work.limit, answer.token, work.worker, work.lease_ms)
             if not await hub.wait(waiter, until - clock.monotonic()):
                 break
             unused = hub.use(waiter)
-            future = waiter.joined or committer.claim(waiter.work)
+            future = waiter.joined or committer.claim(work)
             waiter.joined = None
             answer = await committer.taken(future)
             if len(work.queues) == 1 or (isinstance(answer, ClaimAnswer) and answer.count < work.limit):

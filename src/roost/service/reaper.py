@@ -1,7 +1,8 @@
 """Leases that ran out end as lost, so that somebody else gets their jobs; but never because *we* were away.
 
-Nothing is reaped for a whole lease after the start, after a lost store came back and after the wall clock jumped: in
+No lease is reaped for a whole lease after the start, after a lost store came back and after the wall clock jumped: in
 those times heartbeats could not arrive, or the leases' ends mean nothing. Time is measured by the monotonic clock.
+Leases that were granted since are not affected: nothing kept their heartbeats away.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ class Reaper:
         self._core = core
         self._grace_ms = core.settings.grace_ms
         self._grace_until = float("-inf")
+        self._granted_after = 0
         self._offset = self._wall_minus_monotonic()
         self.begin_grace("start")
 
     def begin_grace(self, why: str) -> None:
         """Reap nothing for the longest lease there may be."""
         self._grace_until = self._core.clock.monotonic() + self._grace_ms / 1000
+        self._granted_after = self._core.now()
         if why != "start":
             log.warning("no lease is reaped for %.0f s: %s", self._grace_ms / 1000, why)
 
@@ -48,15 +51,14 @@ class Reaper:
             # After the read, so that a jump while it ran is seen before anything is reaped by the new time.
             self._watch_the_clock()
             now = core.now()
-            left_ms = int((self._grace_until - core.clock.monotonic()) * 1000)
-            if left_ms > 0:
-                return max(lease_at, now + left_ms)
             if lease_at > now:
                 return lease_at
-            acted = await core.act_for_itself(Reap(before=now, limit=LIMIT), now)
+            left_ms = max(0, int((self._grace_until - core.clock.monotonic()) * 1000))
+            granted_after = self._granted_after if left_ms else 0
+            acted = await core.act_for_itself(Reap(before=now, limit=LIMIT, granted_after=granted_after), now)
             if not acted.count:
-                # Another node was first.
-                return now + JUMP_MS
+                # Another node was first, or what ran out is under the grace.
+                return now + min(JUMP_MS, left_ms or JUMP_MS)
             log.warning("%d leases ran out: their workers were not heard of", acted.count)
 
     def _watch_the_clock(self) -> None:

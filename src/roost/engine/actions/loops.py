@@ -68,7 +68,9 @@ def _overdue(transaction: Transaction, limit: int, now: int, effects: Effects) -
 def reap(transaction: Transaction, action: Reap, now: int, rng: Callable[[], float]) -> Acted:
     """End the attempts whose leases ran out, by the same rules as every other end."""
     effects = Effects()
-    ids = unpack(transaction.one("reap_candidates", before=action.before, limit=action.limit))
+    ids = unpack(
+        transaction.one("reap_candidates", before=action.before, granted_after=action.granted_after, limit=action.limit)
+    )
     if ids:
         facts = facts_of(transaction, ids).values()
         write(transaction, [(job, LOST, decide(job, LOST, now, rng())) for job in facts], now, effects)

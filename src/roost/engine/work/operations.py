@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Batch, EnqueuedRow, Operation
+from roost.engine.protocol import Batch, ClaimAnswer, EnqueuedRow, Operation
 from roost.engine.work.texts import pack, unpack
 from roost.errors import OperationMismatch
 from roost.wire.problems import Problem
@@ -50,16 +50,25 @@ def known(transaction: Transaction, batch: Batch) -> Known:
     return look_up(transaction, ids, batch.now) if ids else NONE
 
 
-def remember(transaction: Transaction, batch: Batch, known: Known, enqueued: list[list[EnqueuedRow] | Problem]) -> None:
-    """Store the answers of the batch's new operations; another transaction with one of the ids makes it start again."""
+def remember(
+    transaction: Transaction,
+    batch: Batch,
+    known: Known,
+    enqueued: list[list[EnqueuedRow] | Problem],
+    claimed: list[ClaimAnswer | Problem],
+) -> None:
+    """Store the answers of the batch's new operations; another transaction with one of the ids makes it start again.
+
+    A claim that got nothing is not worth a write: repeated, it is a new claim.
+    """
     rows: dict[str, tuple[str, str, str]] = {}
     for work, answer in zip(batch.enqueues, enqueued, strict=True):
         operation = work.operation
         if operation and operation.id not in known.answers and not isinstance(answer, Problem):
             rows.setdefault(operation.id, (operation.id, operation.fingerprint, pack(answer)))
-    for claim in batch.claims:
+    for claim, got in zip(batch.claims, claimed, strict=True):
         operation = claim.operation
-        if operation and operation.id not in known.answers:
+        if operation and operation.id not in known.answers and isinstance(got, ClaimAnswer) and got.count:
             rows.setdefault(operation.id, (operation.id, operation.fingerprint, claim.token))
     if rows:
         transaction.run("operations_put", rows=pack(list(rows.values())), now=batch.now)

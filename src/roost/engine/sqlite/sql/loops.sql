@@ -20,7 +20,8 @@ SELECT json_group_array(id) FROM (
 
 -- name: reap_candidates
 SELECT json_group_array(id) FROM (
-  SELECT id FROM job WHERE state = 'running' AND lease_until <= :before ORDER BY lease_until LIMIT :limit
+  SELECT id FROM job WHERE state = 'running' AND lease_until <= :before AND started_at >= :granted_after
+  ORDER BY lease_until LIMIT :limit
 );
 
 -- name: prune_candidates

@@ -2,7 +2,7 @@
 INSERT INTO schedule (name, rule, job, paused, remove_after_last, next_fire, created_at, changed_at)
 VALUES (:name, :rule, :job, coalesce(:paused, 0), :remove_after_last, :next_fire, :now, :now)
 ON CONFLICT (name) DO UPDATE SET rule = excluded.rule, job = excluded.job, paused = coalesce(:paused, schedule.paused),
-  remove_after_last = excluded.remove_after_last, next_fire = excluded.next_fire, queued = 0,
+  remove_after_last = excluded.remove_after_last, next_fire = excluded.next_fire,
   changed_at = excluded.changed_at;
 
 -- name: schedule_pause
@@ -25,4 +25,6 @@ SELECT count(*) FROM schedule WHERE name = :name;
 -- name: fire_put
 INSERT INTO fire (schedule, fire_at, fired_at, outcome, job_id)
 SELECT :schedule, value ->> 0, :now, value ->> 1, value ->> 2 FROM json_each(:rows) WHERE true
-ON CONFLICT (schedule, fire_at) DO NOTHING;
+ON CONFLICT (schedule, fire_at) DO UPDATE SET outcome = excluded.outcome, job_id = excluded.job_id,
+  fired_at = excluded.fired_at
+WHERE fire.job_id IS NULL;
