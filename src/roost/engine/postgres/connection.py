@@ -116,7 +116,8 @@ def refusal(error: psycopg.Error) -> RoostError:
     text = error.diag.message_primary or str(error).strip()
     if code.startswith("22"):
         return InvalidRequest(f"the database refuses a value: {text}", help="look for NUL characters and huge numbers")
-    if code in ("25006", "53300") or code[:2] in ("", "08", "57", "40", "55"):
+    gone = not code and isinstance(error, psycopg.OperationalError)
+    if gone or code in ("25006", "53300") or code[:2] in ("08", "57", "40", "55"):
         return Unavailable(f"the database does not answer: {text}", help="try again", retry_after=1.0)
     if code.startswith("53"):
         return Unavailable(
