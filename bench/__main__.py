@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from roost.bench.main import command
+from roost.errors import RoostError
 from tests.support.postgres import PostgresServer
 
 HERE = Path(__file__).parent
@@ -23,16 +24,25 @@ def run(engine: str, store: str, arguments: list[str]) -> int:
     if "--compare" not in arguments and baseline.exists():
         extra += ["--compare", str(baseline)]
     print(f"== {engine}", file=sys.stderr)
-    code = command.main([*extra, *arguments], prog_name="bench", standalone_mode=False)
-    return code if isinstance(code, int) else 0
+    return call([*extra, *arguments])
+
+
+def call(arguments: list[str]) -> int:
+    """`roost bench` with these arguments; its exit code."""
+    try:
+        command.main(arguments, prog_name="bench")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except RoostError as error:
+        print(f"{error.code}: {error}", file=sys.stderr)
+        return 1
 
 
 def main(arguments: list[str]) -> int:
     """Both engines, or what the arguments say."""
     named = [argument.partition("=")[0] for argument in arguments]
     if "--url" in named or "--store" in named or "--help" in named:
-        code = command.main(arguments, prog_name="bench", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        return call(arguments)
     code = run("sqlite", "sqlite", arguments)
     with PostgresServer(durable=True) as server:
         return run("postgresql", server.create_database(), arguments) or code

@@ -23,7 +23,7 @@ from roost.sdk.function import Enqueuer
 _PAUSE = 0.02
 _TEXT = PAYLOAD[12:-2]
 _DONE = Ending(kind="succeed")
-_SMALL_TRANSACTIONS = 500
+_SMALL_TRANSACTIONS = 200
 """Each costs a sync of its own; more of them measure the same disk for longer."""
 
 

@@ -49,7 +49,7 @@ class Sizes:
     schedules: int
 
 
-QUICK = Sizes(jobs=50_000, seconds=2.0, samples=100, backlog=100_000, schedules=10_000)
+QUICK = Sizes(jobs=30_000, seconds=2.0, samples=100, backlog=100_000, schedules=10_000)
 FULL = Sizes(jobs=100_000, seconds=10.0, samples=1_000, backlog=1_000_000, schedules=100_000)
 
 
