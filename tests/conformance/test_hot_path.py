@@ -27,7 +27,7 @@ INDEX_OF = {
 PARAMETERS: dict[str, dict[str, object]] = {
     "claim_candidates": {"queue": "default", "now": 1, "limit": 100},
     "promote_candidates": {"now": 1, "limit": 100},
-    "reap_candidates": {"before": 1, "limit": 100},
+    "reap_candidates": {"before": 1, "granted_after": 0, "limit": 100},
     "prune_candidates": {"queue": "default", "state": "succeeded", "before": 1, "limit": 100},
     "expire_candidates": {"now": 1, "limit": 100},
     "deadline_candidates": {"now": 1, "limit": 100},
