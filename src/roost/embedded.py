@@ -18,7 +18,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from roost.engine.store import Store, open_store
+from roost.engine.opening import open_store
+from roost.engine.store import Store
 from roost.errors import StoreError
 from roost.service.clock import Clock, SystemClock
 from roost.service.ids import SystemIds, system_rng
@@ -45,7 +46,7 @@ class Embedded:
     _guard: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, url: str, *, clock: Clock | None = None, durable: bool = True) -> None:
-        """Open ``url`` now; raises what `roost.engine.store.open_store` does."""
+        """Open ``url`` now; raises what `roost.engine.opening.open_store` does."""
         self.url = url
         self.pid = os.getpid()
         self._users = 1

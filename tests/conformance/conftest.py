@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from roost.engine.store import open_store
+from roost.engine.opening import open_store
 from tests.conformance.bench import Bench, seeded
 from tests.support.postgres import PostgresServer
 

@@ -24,8 +24,8 @@ from roost.domain.records import Flag, JobFacts, JobOptions
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending, decide
 from roost.domain.states import TERMINAL, State
+from roost.engine.opening import open_store
 from roost.engine.protocol import CancelJobs, Reap, ReopenJobs
-from roost.engine.store import open_store
 from tests.conformance.bench import LEASE, Bench, row
 from tests.support.postgres import PostgresServer
 

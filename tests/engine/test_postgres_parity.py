@@ -12,6 +12,7 @@ from roost.domain.records import QueueRules
 from roost.domain.schedule import ScheduleRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
+from roost.engine.opening import open_store
 from roost.engine.protocol import (
     Batch,
     BeatRow,
@@ -39,7 +40,7 @@ from roost.engine.protocol import (
     StepRow,
 )
 from roost.engine.reading import Reader
-from roost.engine.store import Store, open_store
+from roost.engine.store import Store
 from roost.wire.holds import ListHolds
 from roost.wire.jobs import ListJobs
 from tests.engine.postgres_calls import NOW, SUCCESS, act, claim, enqueue, hold_row, ids, row, settle, unique

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from roost.engine.store import Store, open_store
+from roost.engine.opening import open_store
+from roost.engine.store import Store
 from roost.service.core import HostKind, RuntimeSettings
 from roost.service.runtime import Runtime
 from tests.service.virtual_clock import VirtualClock, settle

@@ -14,8 +14,8 @@ from roost.bench.stand import PAYLOAD, NotMeasured, Stand
 from roost.domain.records import JobRow
 from roost.domain.settle import Ending
 from roost.domain.states import State
+from roost.engine.opening import open_store
 from roost.engine.protocol import Batch, ClaimAnswer, ClaimWork, Engine, EnqueueWork, SettleRow
-from roost.engine.store import open_store
 from roost.errors import StoreError
 from roost.sdk.app import App
 from roost.sdk.function import Enqueuer

@@ -96,7 +96,7 @@ def _server(url: str) -> Iterator[Check]:
 
 def _sqlite(url: str) -> Iterator[Check]:
     from roost.cli import checks, stores
-    from roost.engine.store import open_store
+    from roost.engine.opening import open_store
     from roost.errors import StoreOwned
     from roost.service.ids import system_rng
 

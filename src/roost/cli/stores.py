@@ -87,7 +87,7 @@ def postgres(url: str) -> psycopg.Connection:
 
 def bring_up_to_date(url: str) -> None:
     """Apply what is missing, by opening the store as any program does; raises what `open_store` raises."""
-    from roost.engine.store import open_store
+    from roost.engine.opening import open_store
     from roost.service.ids import system_rng
 
     open_store(url, "embedded", rng=system_rng).close()

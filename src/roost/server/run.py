@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from roost.domain.duration import parse_duration
-from roost.engine.store import open_store
+from roost.engine.opening import open_store
 from roost.errors import ConfigurationError
 from roost.server.app import App
 from roost.server.hosts import Hosts

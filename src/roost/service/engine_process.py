@@ -7,8 +7,8 @@ import signal
 import socket
 import sys
 
+from roost.engine.opening import open_engine
 from roost.engine.protocol import Engine
-from roost.engine.store import open_engine
 from roost.errors import RoostError
 from roost.service import frames
 from roost.service.host import carry_out

@@ -44,7 +44,7 @@ class AsyncClient:
         """A client of the server at ``http://…``, or of a store opened in this process (``sqlite:``, ``postgresql:``).
 
         ``timeout`` is how many seconds one answer may take. Nothing is sent yet to a server. Raises
-        `ConfigurationError` for another URL, and for a store what `roost.engine.store.open_store` raises.
+        `ConfigurationError` for another URL, and for a store what `roost.engine.opening.open_store` raises.
         """
         if url.startswith(("http://", "https://")):
             return cls(AsyncHttpTransport(url, timeout=timeout), patience=patience)
@@ -55,7 +55,7 @@ class AsyncClient:
         raise ConfigurationError(
             f"{url[:80]!r} is neither a server nor a store",
             path="url",
-            help="http://127.0.0.1:7717, sqlite:///jobs.db, sqlite://:memory: or postgresql://user@host/database",
+            help="http://127.0.0.1:7667, sqlite:///jobs.db, sqlite://:memory: or postgresql://user@host/database",
         )
 
     async def call(self, operation: Operation[Q, A], request: Q, operation_id: str | None = None) -> A:
