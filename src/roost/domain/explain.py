@@ -88,10 +88,29 @@ _ORDER = {"created": 0, "held": 1, "started": 2, "step": 3, "attempt_ended": 4, 
 
 def compose(events: list[PastEvent]) -> list[PastEvent]:
     """The events in the order they happened, numbered from 1."""
-    ordered = sorted(events, key=lambda event: (event.at, 9 if event.type in _STATES else _ORDER.get(event.type, 6)))
+
+    def place(event: PastEvent) -> tuple[int, int, int]:
+        # Within one millisecond an attempt may end and the next one start.
+        if event.type in _STATES:
+            return event.at, len(events), 9
+        return event.at, _attempt(event, events), _ORDER.get(event.type, 6)
+
+    ordered = sorted(events, key=place)
     for number, event in enumerate(ordered, 1):
         event.number = number
     return ordered
+
+
+def _attempt(event: PastEvent, events: list[PastEvent]) -> int:
+    """The attempt an event belongs to: its own, or the last one that had begun."""
+    if event.type == "created":
+        return -1
+    numbers = [event] if "attempt" in event.data else [each for each in events if _begun(each, event.at)]
+    return max((int(str(each.data["attempt"])) for each in numbers), default=0)
+
+
+def _begun(event: PastEvent, at: int) -> bool:
+    return event.at < at if event.type == "started" else event.type == "attempt_ended" and event.at <= at
 
 
 _STATES = frozenset(TERMINAL)
