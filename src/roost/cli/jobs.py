@@ -13,7 +13,7 @@ from roost.cli.output import Column
 from roost.cli.session import Session, paged, pass_session, reading, writing
 
 if TYPE_CHECKING:
-    from roost.wire.jobs import Job, JobSummary
+    from roost.wire.jobs import JobSummary
 
 STATES = ("waiting", "ready", "running", "held", "succeeded", "failed", "cancelled", "expired")
 
@@ -309,12 +309,3 @@ def delete_command(session: Session, ids: tuple[str, ...], yes: bool) -> int:
 
 def _show_changed(session: Session, jobs: list[JobSummary]) -> None:
     output.emit_pages([jobs], session.format, COLUMNS, lambda job: job.id, "nothing was changed")
-
-
-def outcome_line(job: Job) -> str:
-    """How a job ended, and how long that took."""
-    took = times.between(job.started_at, job.finished_at)
-    waited = times.between(job.run_at or job.created_at, job.started_at)
-    parts = [f"in {took}" if took else "", f"(waited {waited})" if waited else ""]
-    reason = f" ({job.reason})" if job.reason else ""
-    return " ".join([f"{job.id}  {job.kind}  {job.state.value}{reason}", *filter(None, parts)])

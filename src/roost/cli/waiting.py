@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from roost.cli import exit_codes, failures, output, text
-from roost.cli.jobs import outcome_line
+from roost.cli import exit_codes, failures, output, text, times
 from roost.cli.session import Session
 from roost.domain.duration import format_duration, parse_duration
 from roost.domain.states import TERMINAL, State
@@ -55,6 +54,15 @@ def _ended(session: Session, id: int, limit_ms: int | None) -> Job | None:
 
 
 def _show(job: Job) -> None:
-    output.say(text.line(outcome_line(job)))
+    output.say(text.line(_outcome(job)))
     if job.result is not None:
         output.say(output.json_text(job.result, indent=2))
+
+
+def _outcome(job: Job) -> str:
+    """How a job ended, and how long that took."""
+    took = times.between(job.started_at, job.finished_at)
+    waited = times.between(job.run_at or job.created_at, job.started_at)
+    parts = [f"in {took}" if took else "", f"(waited {waited})" if waited else ""]
+    reason = f" ({job.reason})" if job.reason else ""
+    return " ".join([f"{job.id}  {job.kind}  {job.state.value}{reason}", *filter(None, parts)])
