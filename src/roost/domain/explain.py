@@ -87,13 +87,26 @@ _ORDER = {"created": 0, "held": 1, "started": 2, "step": 3, "attempt_ended": 4, 
 
 
 def compose(events: list[PastEvent]) -> list[PastEvent]:
-    """The events in the order they happened, numbered from 1."""
+    """The events in the order they happened, numbered from 1.
+
+    Attempts stand in their own order: transactions that run side by side may carry times a little out of turn, and one
+    millisecond may see an attempt end and the next one start.
+    """
+    when: dict[int, int] = {}
+    latest = min((event.at for event in events if event.type == "created"), default=0)
+    own = sorted((event for event in events if "attempt" in event.data), key=_of_attempts)
+    for event in own:
+        when[id(event)] = latest = max(latest, event.at)
 
     def place(event: PastEvent) -> tuple[int, int, int]:
-        # Within one millisecond an attempt may end and the next one start.
+        if event.type == "created":
+            return 0, 0, 0
         if event.type in _STATES:
-            return event.at, len(events), 9
-        return event.at, _attempt(event, events), _ORDER.get(event.type, 6)
+            return max(latest, event.at), len(events), 0
+        if id(event) in when:
+            return when[id(event)], *_of_attempts(event)[:2]
+        begun = [_of_attempts(each)[0] for each in own if _begun(each, when[id(each)], event.at)]
+        return event.at, max(begun, default=0), _ORDER.get(event.type, 6)
 
     ordered = sorted(events, key=place)
     for number, event in enumerate(ordered, 1):
@@ -101,16 +114,12 @@ def compose(events: list[PastEvent]) -> list[PastEvent]:
     return ordered
 
 
-def _attempt(event: PastEvent, events: list[PastEvent]) -> int:
-    """The attempt an event belongs to: its own, or the last one that had begun."""
-    if event.type == "created":
-        return -1
-    numbers = [event] if "attempt" in event.data else [each for each in events if _begun(each, event.at)]
-    return max((int(str(each.data["attempt"])) for each in numbers), default=0)
+def _of_attempts(event: PastEvent) -> tuple[int, int, int]:
+    return int(str(event.data["attempt"])), _ORDER.get(event.type, 6), event.at
 
 
-def _begun(event: PastEvent, at: int) -> bool:
-    return event.at < at if event.type == "started" else event.type == "attempt_ended" and event.at <= at
+def _begun(event: PastEvent, when: int, at: int) -> bool:
+    return when < at if event.type == "started" else event.type == "attempt_ended" and when <= at
 
 
 _STATES = frozenset(TERMINAL)
