@@ -14,6 +14,8 @@ Nothing is loaded before it is used: no database driver, no server, no event loo
 
 from __future__ import annotations
 
+__version__ = "0.1.0"  # the only place: the package's metadata is made from it
+
 TYPE_CHECKING = False  # `typing` alone would cost more than the rest of this import; type checkers know the name
 
 if TYPE_CHECKING:
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
     from roost.sdk.patience import Patience as Patience
     from roost.sdk.signature import injected as injected
     from roost.sdk.worker import Worker as Worker
-
-    __version__: str
 else:
     _HOMES = {
         "App": "roost.sdk.app",
@@ -77,10 +77,6 @@ else:
 
         if name in _HOMES:
             value = getattr(importlib.import_module(_HOMES[name]), name)
-        elif name == "__version__":
-            from importlib.metadata import version
-
-            value = version("roost")
         elif name == "errors":
             value = importlib.import_module("roost.errors")
         else:
@@ -89,4 +85,4 @@ else:
         return value
 
     def __dir__():
-        return sorted({*globals(), *_HOMES, "__version__", "errors"})
+        return sorted({*globals(), *_HOMES, "errors"})

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from roost import __version__
 from roost.engine.opening import open_store
 from roost.engine.store import Store
 from roost.errors import StoreError
@@ -27,6 +28,7 @@ from roost.service.runtime import CallInfo, Runtime
 from roost.wire.attempts import Claimed, Lease, RawClaimed
 from roost.wire.codec import Wire
 from roost.wire.contract import Operation
+from roost.wire.requests import as_received
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound=Wire)
@@ -145,7 +147,7 @@ class Embedded:
             ids=SystemIds(),
             rng=system_rng,
             host="inline" if store.info.engine == "sqlite" else "thread",
-            version=_version(),
+            version=__version__,
         )
         await self._runtime.start(loops=False)
 
@@ -209,7 +211,7 @@ class AsyncLocalTransport(_Local):
 
     async def send(self, operation: Operation[Q, A], request: Q, operation_id: str | None = None) -> A:
         """One call; raises what it is refused with. Cancelled, it is cancelled on the other side too."""
-        embedded = self._current()
+        embedded, request = self._current(), as_received(request)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[A] = loop.create_future()
         call = _Call(embedded, operation, request, operation_id, _tell(loop, answer))
@@ -241,7 +243,7 @@ class LocalTransport(_Local):
 
     def send(self, operation: Operation[Q, A], request: Q, operation_id: str | None = None) -> A:
         """One call; raises what it is refused with."""
-        embedded = self._current()
+        embedded, request = self._current(), as_received(request)
         told: list[tuple[A | None, BaseException | None]] = []
         done = threading.Lock()
         done.acquire()
@@ -340,12 +342,6 @@ def _identity(url: str) -> str:
     if url.startswith("sqlite:///"):
         return str(Path(unquote(url.removeprefix("sqlite:///"))).resolve())
     return url
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("roost")
 
 
 def _close_all() -> None:

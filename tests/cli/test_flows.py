@@ -184,7 +184,7 @@ def test_the_worker_is_listed_and_the_doctor_is_content(roost: Roost, worker: st
     assert "power loss: safe" in health.stdout
     owned = roost("jobs", "list", "--url", f"sqlite:///{place}/roost.db")
     assert owned.returncode == 5
-    assert f"add --url {server}" in owned.stderr
+    assert f"roost --url {server}" in owned.stderr
     assert f"belongs to the server at {server}" in roost("doctor", "--url", f"sqlite:///{place}/roost.db").stdout
 
 

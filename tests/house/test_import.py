@@ -12,7 +12,6 @@ HEAVY = (
     "uvicorn",
     "uvloop",
     "httptools",
-    "httpcore",
     "click",
     "rich",
     "cronsim",

@@ -212,7 +212,7 @@ def test_a_file_that_a_server_owns_is_refused_with_the_servers_url(url: str) -> 
     store = open_store(url, "server", rng=system_rng)
     try:
         store.publish_url("http://127.0.0.1:7667")
-        with pytest.raises(StoreOwned, match=rX):
+        with pytest.raises(StoreOwned, match=r"http://127\.0\.0\.1:7667"):
             Embedded.open(url)
     finally:
         store.close()

@@ -11,10 +11,7 @@ import pytest
 
 import roost
 from roost.errors import ConfigurationError
-from roost.pytest_plugin import assert_enqueued, refute_enqueued, roost_app, roost_clock, roost_worker
 from roost.testing import Harness, VirtualClock
-
-__all__ = ["assert_enqueued", "refute_enqueued", "roost_app", "roost_clock", "roost_worker"]
 
 app = roost.App("sqlite:////nowhere/at/all.db")
 calendar = roost.App("sqlite:////nowhere/at/all.db")

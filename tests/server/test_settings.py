@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from roost.errors import ConfigurationError
+from roost.sdk.configuration import find_url
 from roost.server.guard import Limits
 from roost.server.settings import Settings, check_exposure, load
 
@@ -38,9 +39,18 @@ def test_the_nearest_file_counts_and_anchors_its_paths(tmp_path: Path) -> None:
     assert load({}, {}, tmp_path).store == f"sqlite:///{tmp_path}/far.db"
 
 
+def test_one_file_serves_programs_and_their_server(tmp_path: Path) -> None:
+    (tmp_path / "roost.toml").write_text('url = "http://127.0.0.1:1"\n[server]\nport = 1\nstore = "sqlite:///jobs.db"\n')
+    assert load({}, {}, tmp_path) == Settings(port=1, store=f"sqlite:///{tmp_path}/jobs.db")
+    assert find_url({}, tmp_path) == "http://127.0.0.1:1"
+    (tmp_path / "roost.toml").write_text("[serve]\nport = 1\n")
+    with pytest.raises(ConfigurationError, match="did you mean server"):
+        find_url({}, tmp_path)
+
+
 def test_roost_url_is_a_store_only_where_it_is_one(tmp_path: Path) -> None:
     assert load({}, {"ROOST_URL": "postgresql://x/y"}, tmp_path).store == "postgresql://x/y"
-    assert load({}, {"ROOST_URL": "http://127.0.0.1:8080"}, tmp_path).store == Settings().store
+    assert load({}, {"ROOST_URL": "http://127.0.0.1:7667"}, tmp_path).store == Settings().store
     assert load({}, {"ROOST_URL": "postgresql://x/y", "ROOST_STORE": "sqlite:///z"}, tmp_path).store == "sqlite:///z"
 
 
@@ -52,6 +62,7 @@ def test_roost_url_is_a_store_only_where_it_is_one(tmp_path: Path) -> None:
         ({}, {}, "[server]\nretension = '1d'", "did you mean retention"),
         ({}, {}, "[server.limits]\nheader_byte = 1", "did you mean limits.header_bytes"),
         ({}, {}, "server = 1", "write [server]"),
+        ({}, {}, "[sever]\nport = 1", "did you mean server"),
         ({}, {}, "not toml", "is not TOML"),
         ({"port": 70_000}, {}, "", "is no port"),
         ({}, {"ROOST_PORT": "http"}, "", "port"),

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import click
 import msgspec
 
+from roost import __version__
 from roost.bench import alone, large, machine, programs, report, traffic, workers
 from roost.bench.stand import FULL, QUICK, NotMeasured, Stand, given_server, own_server, resized
 from roost.errors import RoostError
@@ -96,7 +96,7 @@ def begin(stand: Stand, mode: str) -> report.Report:
     """An empty report of the stand's server and of the machine."""
     info = stand.client.server.info()
     return report.Report(
-        version=version("roost"),
+        version=__version__,
         engine=stand.engine,
         engine_version=info.engine_version,
         durability=info.durability,

@@ -11,7 +11,6 @@ from roost.cli.checks import Check, Verdict, clock, schema
 if TYPE_CHECKING:
     import psycopg
 
-_OLDEST = 130_000
 _NAMES = (
     "fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names", "data_checksums", "max_connections",
     "idle_in_transaction_session_timeout", "default_transaction_isolation", "default_transaction_read_only",
@@ -23,12 +22,13 @@ def database(url: str) -> Iterator[Check]:
     """All checks of the database at ``url``; raises `Unavailable` where it cannot be reached."""
     import psycopg
 
+    from roost.engine.postgres.connection import OLDEST
     from roost.engine.postgres.durability import describe
 
     with stores.postgres(url) as connection:
         version = connection.info.server_version
         shown = f"PostgreSQL {version // 10_000}.{version % 10_000} answers"
-        yield Check("store", "ok" if version >= _OLDEST else "fail", shown, "13 or newer" * (version < _OLDEST))
+        yield Check("store", "ok" if version >= OLDEST else "fail", shown, "14 or newer" * (version < OLDEST))
         try:
             yield schema(stores.applied_to_postgres(connection), stores.POSTGRES)
         except psycopg.Error as error:

@@ -10,7 +10,7 @@ from roost.cli.session import Session, pass_session
 @click.command("dev")
 @click.argument("app", metavar="MODULE:APP")
 @click.option("--store", metavar="URL", help="The server's store; else ROOST_URL or the configuration's, ./roost.db.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=7667, show_default=True, help="0 takes a free one.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=10, show_default=True, help="Jobs at a time.")
 @click.option(
     "--queues", metavar="A,B", help="Take from these, the first ones first; else the queues of the app's jobs."

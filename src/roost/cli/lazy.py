@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -11,6 +10,8 @@ import click
 
 def no_such(what: str, given: str, known: list[str], ctx: click.Context) -> NoReturn:
     """Raises the usage error of an unknown name, with the nearest known ones."""
+    from difflib import get_close_matches
+
     near = get_close_matches(given, known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise click.UsageError(f"there is no {what} {given!r}{hint}", ctx)

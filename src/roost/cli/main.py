@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from roost import __version__
 from roost.cli.lazy import LazyGroup
 from roost.cli.session import Session, format_option, url_option
 
@@ -32,9 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
-
-        click.echo(f"roost {version('roost')}")
+        click.echo(f"roost {__version__}")
         ctx.exit()
 
 

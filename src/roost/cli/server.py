@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from roost import __version__
 from roost.cli.logging_setup import log_option, log_to_stderr
 from roost.cli.session import Session, format_option, pass_session
 
@@ -15,7 +16,7 @@ from roost.cli.session import Session, format_option, pass_session
 @click.command("server", epilog="Settings come from flags, then ROOST_* variables, then [server] in roost.toml.")
 @click.option("--store", metavar="URL", help="sqlite:///file or postgresql://user@host/database; else ./roost.db.")
 @click.option("--host", metavar="ADDRESS", help="Listen here; else 127.0.0.1.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Listen here; 0 takes a free one; else 8080.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen here; 0 takes a free one; else 7667.")
 @click.option("--port-file", metavar="FILE", help="Write the server's URL there once it answers.")
 @click.option(
     "--writer",
@@ -33,8 +34,6 @@ from roost.cli.session import Session, format_option, pass_session
 @pass_session
 def command(_: Session, /, log_level: str, **flags: Any) -> int:
     """Serve the HTTP API on a store. SIGTERM or Ctrl-C drains, a second one ends now."""
-    from importlib.metadata import version
-
     from roost.server.run import run
     from roost.server.settings import load
 
@@ -42,4 +41,4 @@ def command(_: Session, /, log_level: str, **flags: Any) -> int:
     settings = load(flags, os.environ, Path.cwd())
     log_to_stderr(log_level)
     # The line with the URL, the store and its guarantee is the server's first log line.
-    return run(settings, version=version("roost"))
+    return run(settings, version=__version__)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from roost.errors import NotFound, StoreOwned
+from roost.errors import NotFound
 from roost.sdk._sync.client import Client
 from roost.sdk.configuration import find_url
 from roost.sdk.patience import Patience
@@ -48,13 +47,7 @@ def connect(url: str | None, *, may_create: bool) -> Client:
     file = sqlite_file(place)
     if file is not None and not may_create:
         existing(file)
-    try:
-        return Client.connect(place, patience=Patience(seconds=_SECONDS))
-    except StoreOwned as error:
-        server = re.search(r"https?://\S+", error.message)
-        if server is not None:
-            error.help = f"add --url {server[0]}, or set ROOST_URL to it"
-        raise
+    return Client.connect(place, patience=Patience(seconds=_SECONDS))
 
 
 def without_password(url: str) -> str:

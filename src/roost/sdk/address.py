@@ -29,7 +29,7 @@ class Address:
             parts, port, host = urlsplit(""), None, None
         if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or parts.username:
             raise ConfigurationError(
-                f"{url[:80]!r} is not a server's URL", path="url", help="write it as http://127.0.0.1:7717"
+                f"{url[:80]!r} is not a server's URL", path="url", help="write it as http://127.0.0.1:7667"
             )
         tls = parts.scheme == "https"
         base = parts.path.rstrip("/")

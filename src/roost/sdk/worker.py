@@ -11,9 +11,9 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from roost import __version__
 from roost.domain.duration import format_duration, parse_duration
 from roost.domain.names import check_name
 from roost.errors import ConfigurationError, RoostError
@@ -309,10 +309,6 @@ class Worker:
 
     async def _register(self) -> None:
         """Tell the server who works here; nothing depends on it, so a refusal is only logged."""
-        try:
-            release = version("roost")
-        except PackageNotFoundError:
-            release = ""
         who = Register(
             id=self.name,
             host=socket.gethostname(),
@@ -320,7 +316,7 @@ class Worker:
             queues=self.queues,
             kinds=self._registry.kinds,
             concurrency=self.concurrency,
-            version=release,
+            version=__version__,
         )
         try:
             await self._client.workers.register(who)

@@ -123,6 +123,6 @@ def _curl(path: str, method: str, body: dict[str, Any]) -> str:
     shown = path.replace("{id}", "1").replace("{name}", "mail")
     verb = "" if method == "get" else f" -X {method.upper()}"
     if "example" not in body:
-        return f"curl{verb} http://127.0.0.1:8080{shown}"
+        return f"curl{verb} http://127.0.0.1:7667{shown}"
     text = json.dumps(body["example"], ensure_ascii=False).replace("'", "'\\''")
-    return f"curl{verb} http://127.0.0.1:8080{shown} -H 'content-type: application/json' \\\n  -d '{text}'"
+    return f"curl{verb} http://127.0.0.1:7667{shown} -H 'content-type: application/json' \\\n  -d '{text}'"

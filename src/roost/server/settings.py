@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +11,11 @@ import msgspec
 
 from roost.domain.duration import parse_duration
 from roost.errors import ConfigurationError, InvalidRequest
+from roost.sdk.configuration import anchored, nearest_table
 from roost.server.guard import Limits
 from roost.server.hosts import is_loopback
 from roost.wire.codec import convert
 
-FILES = ("roost.toml", "pyproject.toml")
 _STORES = ("sqlite:", "postgresql:", "postgres:")
 _OTHERS = frozenset({"ROOST_URL", "ROOST_ACTOR"})
 """Variables of other parts of Roost."""
@@ -26,7 +25,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """How one server runs. Durations are text such as ``10s``."""
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: int = 7667
     """0 takes a free one."""
     store: str = "sqlite:///./roost.db"
     writer: Literal["thread", "process"] = "thread"
@@ -102,35 +101,14 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _from_files(folder: Path) -> dict[str, Any]:
     """``url`` (where it is a store) and the table ``server`` of the nearest file that has either."""
-    for place in (folder.absolute(), *folder.absolute().parents):
-        for name in FILES:
-            table = _table(place / name)
-            if table is None or not ({"url", "server"} & table.keys()):
-                continue
-            server = table.get("server", {})
-            if not isinstance(server, dict) or not isinstance(server.get("limits", {}), dict):
-                raise ConfigurationError("server is no table", path=str(place / name), help="write [server]")
-            found: dict[str, Any] = dict(server)
-            url = table.get("url")
-            if "store" not in found and isinstance(url, str) and url.startswith(_STORES):
-                found["store"] = url
-            if isinstance(store := found.get("store"), str) and store.startswith("sqlite:///"):
-                # a relative path counts from the file that says it
-                found["store"] = "sqlite:///" + str(place / store.removeprefix("sqlite:///"))
-            return found
-    return {}
-
-
-def _table(path: Path) -> dict[str, Any] | None:
-    try:
-        with path.open("rb") as file:
-            content = tomllib.load(file)
-    except OSError:
-        return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}", path=str(path), help="mend the file") from None
-    table = content.get("tool", {}).get("roost") if path.name == "pyproject.toml" else content
-    return table if isinstance(table, dict) else None
+    table, place = nearest_table(folder, {"url", "server"})
+    found: dict[str, Any] = dict(table.get("server", {}))
+    url = table.get("url", "")
+    if "store" not in found and url.startswith(_STORES):
+        found["store"] = url
+    if isinstance(store := found.get("store"), str):
+        found["store"] = anchored(store, place)
+    return found
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: Iterable[str], source: str, prefix: str) -> None:

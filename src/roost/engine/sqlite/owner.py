@@ -71,5 +71,6 @@ def _refusal(path: Path, said: Note | None) -> StoreOwned:
     if said is None:
         return StoreOwned(f"{path} is open in other processes", help="stop them before a server takes the file")
     if said.url:
-        return StoreOwned(f"{path} belongs to the server at {said.url}", help=f'connect to it: roost.App("{said.url}")')
+        help = f'connect to the server instead: ROOST_URL={said.url}, roost.App("{said.url}") or roost --url {said.url}'
+        return StoreOwned(f"{path} belongs to the server at {said.url}", help=help)
     return StoreOwned(f"{path} belongs to a server that is starting (pid {said.pid})", help="try again in a moment")
