@@ -197,7 +197,8 @@ def event_path(job: Found) -> list[str]:
         if not states:
             told = ", ".join(sorted(before)) or "no state"
             return [f"job {job.id}: event {number} ({type} {data}) cannot follow {told}"]
-    if State(job.state) not in states or attempt != job.attempt:
+    ended = job.state not in TERMINAL or (bool(job.events) and job.events[-1][1] == job.state)
+    if not ended or State(job.state) not in states or attempt != job.attempt:
         return [f"job {job.id} is {job.state} in attempt {job.attempt}; its events end in {sorted(states)}, {attempt}"]
     return []
 

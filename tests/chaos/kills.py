@@ -41,6 +41,7 @@ def run(
     report: Report,
     *,
     end: Callable[[Server], object] = Server.kill,
+    grace: str = "10s",
     abandons: bool = True,
 ) -> None:
     """End the server of ``store`` ``kills`` times under load, drain, and check; the report gets what was found.
@@ -49,7 +50,7 @@ def run(
     """
     rng = random.Random(f"{seed}/nemesis")
     history = History(folder / "history.jsonl")
-    with Server(store, folder) as server:
+    with Server(store, folder, grace=grace) as server:
         keys: dict[str, int] = {}
         workers = [Worker(f"worker-{number}", server.url, history, str(seed)) for number in range(3)]
         producers = [Producer(f"producer-{number}", server.url, history, str(seed), keys, PAUSE) for number in range(4)]
