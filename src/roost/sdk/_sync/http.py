@@ -14,9 +14,10 @@ from roost.errors import ConfigurationError, InvalidRequest, RoostError, Unavail
 from roost.sdk.address import Address
 from roost.sdk.response import Response
 from roost.sdk.streams import Connections
-from roost.wire.codec import Wire, decode, encode
+from roost.wire.codec import Wire, decode
 from roost.wire.contract import OPERATION_HEADER, OPERATION_PATTERN, PREFIX, Operation
 from roost.wire.problems import ErrorBody
+from roost.wire.requests import unwritable, write
 
 Q = TypeVar("Q", bound=Wire)
 A = TypeVar("A", bound=Wire)
@@ -44,7 +45,11 @@ class HttpTransport:
         wait: str | None = getattr(request, "wait", None)
         if wait is not None:
             seconds += parse_duration(wait, path="wait") / 1000
-        response = self._connections.exchange(self._bytes(operation, request, operation_id), seconds)
+        try:
+            data = self._bytes(operation, request, operation_id)
+        except UnicodeEncodeError:
+            raise unwritable(request) from None
+        response = self._connections.exchange(data, seconds)
         if response.status >= 300:
             raise _error(response, self.address.url)
         try:
@@ -72,7 +77,7 @@ class HttpTransport:
             query = _query(request)
             head.append(f"{path}?{query}" if query else path)
         else:
-            body = encode(request)
+            body = write(request)
             head.append(path)
         head.append(f" HTTP/1.1\r\nhost: {self.address.authority}\r\naccept: application/json\r\n")
         if operation.method in ("POST", "PUT"):

@@ -1,0 +1,72 @@
+"""Requests as programs build them: nobody has checked those yet, and what reads them must not depend on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from roost.errors import InvalidJson, InvalidRequest, RoostError
+from roost.wire.codec import Wire, decode, encode
+
+Q = TypeVar("Q", bound=Wire)
+
+
+def write(request: Wire) -> bytes:
+    """``request`` as JSON; raises `InvalidJson` for text that UTF-8 cannot write, `InvalidRequest` for a foreign type.
+
+    Both say which field it is in.
+    """
+    try:
+        return encode(request)
+    except UnicodeEncodeError:
+        raise unwritable(request) from None
+    except (TypeError, OverflowError, RecursionError) as error:
+        raise InvalidRequest(str(error), help="see /docs for the fields and their types") from None
+
+
+def unwritable(request: Wire) -> RoostError:
+    """Why ``request`` cannot be sent: some text in it holds half of a surrogate pair."""
+    path = _place(request, _has_surrogate) or ""
+    return InvalidJson("the text holds half of a surrogate pair", path=path, help="pass text that UTF-8 can write")
+
+
+def as_received(request: Q) -> Q:
+    """``request`` as a server reads it from a network, whoever built it: types, bounds and texts are checked.
+
+    Raises what the server would: `InvalidRequest` or `InvalidJson`, with the path of the field. JSON values within are
+    checked where they are stored.
+    """
+    data = write(request)
+    if b"\\u0000" in data and (path := _place(request, _has_nul)) is not None:
+        raise InvalidJson("the text holds a NUL character", path=path, help="leave it out")
+    return decode(data, type(request))
+
+
+def _has_nul(text: str) -> bool:
+    return "\0" in text
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _place(value: object, wrong: Callable[[str], bool], path: str = "") -> str | None:
+    """The path of the first text that is ``wrong``; None where all are well. Raw JSON is not looked into."""
+    parts: list[tuple[str, object]] = []
+    if isinstance(value, str):
+        return path if wrong(value) else None
+    if isinstance(value, msgspec.Struct):
+        parts = [(f".{name}", getattr(value, name)) for name in value.__struct_fields__]
+    elif isinstance(value, dict):
+        if any(isinstance(key, str) and wrong(key) for key in value):
+            return path
+        parts = [(f".{key}", each) for key, each in value.items()]
+    elif isinstance(value, (list, tuple)):
+        parts = [(f"[{index}]", each) for index, each in enumerate(value)]
+    for name, part in parts:
+        found = _place(part, wrong, (path + name).removeprefix("."))
+        if found is not None:
+            return found
+    return None
