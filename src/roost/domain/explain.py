@@ -139,6 +139,7 @@ def explain(job: Situation, events: list[PastEvent], now: int) -> Account:
         teller.waiting()
     else:
         teller.ready()
+    teller.decision()
     teller.history()
     teller.limits()
     return account
@@ -227,6 +228,15 @@ class _Teller:
         if not paused and takers:
             self._account.next.append("The next free worker of the queue takes it, after those that go first.")
         self._account.actions.append(f"roost jobs cancel {job.id}: do not start it")
+
+    def decision(self) -> None:
+        """What a person, or a deadline, decided last."""
+        last = next((event for event in reversed(self._events) if event.type == "decided"), None)
+        if last is None:
+            return
+        by = f" by {last.actor}" if last.actor else ""
+        note = f": {last.data['note']}" if last.data.get("note") else ""
+        self._say(f"Hold {last.data['hold']} was {last.data['decision']}{by} at {_moment(last.at)}{note}.", "decided")
 
     def history(self) -> None:
         """Failures so far, where the state did not tell them."""
