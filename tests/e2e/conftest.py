@@ -1,0 +1,83 @@
+"""Every end-to-end test runs over HTTP and embedded, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+import roost
+from roost.engine.opening import open_store
+from roost.service.ids import system_rng
+from tests.e2e.stand import Stand, serving
+from tests.support.postgres import PostgresServer
+
+ENGINES = ["sqlite", "postgresql"]
+TRANSPORTS = ["http", "embedded"]
+COMBINATIONS = [f"{transport}-{engine}" for transport in TRANSPORTS for engine in ENGINES]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: PostgresServer) -> str:
+    """A PostgreSQL database with the schema in it, to be copied."""
+    url = postgres_server.create_database()
+    open_store(url, "server", rng=system_rng).close()
+    return url
+
+
+@pytest.fixture(scope="session", params=COMBINATIONS)
+def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """One Roost of each kind for all tests, which keep apart by the names of their queues."""
+    transport, _, engine = request.param.partition("-")
+    if engine == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('e2e')}/roost.db"
+        with serving(url, transport, engine) as found:
+            yield found
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.create_database(template=request.getfixturevalue("migrated_database"))
+    with serving(url, transport, engine) as found:
+        yield found
+    server.drop_database(url)
+
+
+@pytest.fixture
+async def app(stand: Stand) -> AsyncIterator[roost.App]:
+    """An application of the test's own."""
+    app = stand.app()
+    yield app
+    await app.aclose()
+
+
+@pytest.fixture
+def queue() -> str:
+    """The name of a queue nobody else uses."""
+    return f"queue-{next(_numbers)}"
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def store_url(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty store of the test's own."""
+    if engine == "sqlite":
+        yield f"sqlite:///{tmp_path}/roost.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.create_database(template=request.getfixturevalue("migrated_database"))
+    yield url
+    server.drop_database(url)
