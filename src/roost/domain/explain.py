@@ -162,7 +162,7 @@ class _Teller:
         if job.error and job.state is not State.SUCCEEDED:
             self._say(f"Its last attempt ended with {job.error}.", "attempt_ended", "decided")
         self._account.next.append("Nothing: the job has ended.")
-        self._account.actions.append(f"roost jobs reopen {job.id}: run it again with a full allowance of attempts")
+        self._account.actions.append(f"roost jobs retry {job.id}: run it again with a full allowance of attempts")
         self._account.actions.append(f"roost jobs logs {job.id}: read what its handler wrote")
 
     def running(self) -> None:
