@@ -60,11 +60,10 @@ def test_hot_statements_use_their_index_at_50_000_jobs(bench: Bench, explain: Ca
 def test_set_statements_find_jobs_by_their_key(bench: Bench, explain: Callable[..., str]) -> None:
     _fill(bench)
     token, ids = bench.take(3)
-    fence = pack([(id, token) for id in ids])
     for name, parameters in {
         "claim": {"ids": pack(ids), "token": "t", "worker": "w", "lease_until": 1, "now": 1},
         "claim_fetch": {"ids": pack(ids), "token": token},
-        "settle_plain": {"rows": fence, "now": 1, "special": 1},
+        "settle_plain": {"fence": pack(dict.fromkeys(ids, token)), "now": 1, "special": 1},
         "beat": {"rows": pack([(id, token, 1) for id in ids])},
         "job_facts": {"ids": pack(ids)},
     }.items():

@@ -309,12 +309,12 @@ def test_lives_on_postgresql(postgres_server: PostgresServer, migrated_template:
 
 
 def test_the_model_can_fail() -> None:
-    """A store that forgets its fence is caught: the model is not blind."""
+    """A store that reaps what it should not is caught: the model is not blind."""
     with _fresh("sqlite://:memory:") as bench:
         statements = bench.engine._driver._transaction._statements  # type: ignore[attr-defined]
         sound = dict(statements)
         try:
-            statements["settle_plain"] = sound["settle_plain"].replace("AND job.token = r.value ->> 1", "")
+            statements["reap_candidates"] = sound["reap_candidates"].replace("lease_until <= :before", ":before > 0")
             with pytest.raises(AssertionError):
                 _run(bench, 3000, (Phase.generate,))
         finally:

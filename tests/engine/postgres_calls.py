@@ -6,9 +6,8 @@ import hashlib
 
 import msgspec
 
-from roost.domain.records import HoldRow, JobRow, UniqueClaim
+from roost.domain.records import HoldRow, JobRow, Shape, UniqueClaim
 from roost.domain.settle import Ending
-from roost.domain.states import State
 from roost.engine.protocol import (
     Acted,
     Action,
@@ -30,20 +29,10 @@ SUCCESS = Ending(kind="succeed")
 
 def row(number: int = 0, **changes: object) -> JobRow:
     """A plain ready job."""
-    plain = JobRow(
-        queue="default",
-        kind="noop",
-        input=f'{{"n": {number}, "text": "50 % of \\u00e9\\u0000 ☃ [x] {{y}}"}}',
-        state=State.READY,
-        reason=None,
-        priority=5,
-        run_at=None,
-        expires_at=None,
-        deadline_at=None,
-        flags=0,
-        options=None,
-    )
-    return msgspec.structs.replace(plain, **changes)
+    text = f'{{"n": {number}, "text": "50 % of \\u00e9\\u0000 ☃ [x] {{y}}"}}'
+    of_row = {name: changes.pop(name) for name in ("input", "options", "unique", "hold") if name in changes}
+    shape = msgspec.structs.replace(Shape("default", "noop"), **changes)
+    return msgspec.structs.replace(JobRow(shape, text), **of_row)
 
 
 def unique(key: str, input_hash: str = "h", *, until: int | None = None, reject: bool = False) -> UniqueClaim:

@@ -45,8 +45,8 @@ def put(transaction: Transaction) -> int:
     """One job, by the statements the engine uses."""
     (id,) = transaction.allocate(1)
     shape = ("default", "noop", "ready", None, 5, 0, None, None, None)
-    transaction.run("job_insert", shapes=pack([shape]), places="[0]", ids=pack([id]), now=NOW)
-    transaction.run("input_insert", ids=pack([id]), inputs=pack(["{}"]))
+    transaction.run("job_insert", shapes=pack([shape]), places=pack({id: 0}), now=NOW)
+    transaction.run("input_insert", inputs=pack({id: "{}"}))
     return id
 
 

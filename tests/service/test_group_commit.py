@@ -150,7 +150,7 @@ async def test_a_call_that_was_cancelled_while_it_waited_is_not_carried_out(
     gone.cancel()
     memory_store.let_go()
     await asyncio.gather(first, kept)
-    assert [[row.kind for work in batch.enqueues for row in work.rows] for batch in memory_store.batches] == [
+    assert [[row.shape.kind for work in batch.enqueues for row in work.rows] for batch in memory_store.batches] == [
         ["first"],
         ["kept"],
     ]

@@ -11,9 +11,8 @@ import msgspec
 
 from roost.bench.app import NOOP
 from roost.bench.stand import PAYLOAD, NotMeasured, Stand
-from roost.domain.records import JobRow
+from roost.domain.records import JobRow, Shape
 from roost.domain.settle import Ending
-from roost.domain.states import State
 from roost.engine.opening import open_store
 from roost.engine.protocol import Batch, ClaimAnswer, ClaimWork, Engine, EnqueueWork, SettleRow
 from roost.errors import StoreError
@@ -164,7 +163,4 @@ def _now() -> int:
 
 
 def _row(queue: str) -> JobRow:
-    return JobRow(
-        queue=queue, kind=NOOP, input=PAYLOAD, state=State.READY, reason=None, priority=5, run_at=None,
-        expires_at=None, deadline_at=None, flags=0, options=None,
-    )  # fmt: skip
+    return JobRow(Shape(queue, NOOP), PAYLOAD)

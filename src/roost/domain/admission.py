@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 
 from roost.domain import holds
 from roost.domain.duration import parse_duration
-from roost.domain.names import check_name
-from roost.domain.records import Flag, HoldRule, JobOptions, JobRow, QueueRules, UniqueClaim
+from roost.domain.names import check_name, is_name
+from roost.domain.records import Flag, HoldRule, JobOptions, JobRow, QueueRules, Shape, UniqueClaim
 from roost.domain.retry import RetryRule
 from roost.domain.retry import validate as validate_retry
 from roost.domain.states import State
@@ -59,50 +60,52 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 PLAIN = QueueRules()
 
 
+@lru_cache(maxsize=1024)
+def _plain_shape(kind: str, queue: str, priority: int) -> Shape | None:
+    """One object for all jobs of a sort; None where a name is none."""
+    return Shape(queue, kind, priority=priority) if is_name(kind) and is_name(queue) else None
+
+
 def plain_row(kind: str, queue: str, priority: int, text: str, path: str) -> JobRow:
     """The row of a job that asks for nothing special, in a queue that asks for nothing either."""
-    check_name(kind, f"{path}kind")
-    check_name(queue, f"{path}queue")
+    shape = _plain_shape(kind, queue, priority)
+    if shape is None:
+        check_name(kind, f"{path}kind")
+        check_name(queue, f"{path}queue")
+        raise AssertionError("one of the names was refused")
     check_size(text, INPUT_LIMIT, f"{path}input")
-    return JobRow(
-        queue=queue,
-        kind=kind,
-        input=text,
-        state=State.READY,
-        reason=None,
-        priority=priority,
-        run_at=None,
-        expires_at=None,
-        deadline_at=None,
-        flags=0,
-        options=None,
-    )
+    return JobRow(shape, text)
 
 
 def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobRow:
     """The row to store; raises `InvalidRequest` (or a kind of it) with the field's path, or `TooLarge`."""
     row = plain_row(request.kind, request.queue, request.priority, request.input, path)
+    state, reason, flags = State.READY, None, 0
     run_at = _moment(request.run_at, request.delay, now, f"{path}run_at", f"{path}delay")
     if run_at is not None and run_at > now:
-        row.state, row.reason, row.run_at = State.WAITING, "scheduled", run_at
-    row.expires_at = _moment(request.expires_at, request.ttl, max(now, run_at or 0), f"{path}expires_at", f"{path}ttl")
-    if row.expires_at is not None and row.expires_at <= max(now, run_at or 0):
+        state, reason = State.WAITING, "scheduled"
+    else:
+        run_at = None
+    expires_at = _moment(request.expires_at, request.ttl, run_at or now, f"{path}expires_at", f"{path}ttl")
+    if expires_at is not None and expires_at <= (run_at or now):
         raise InvalidRequest(
             "the job would expire before it may start", path=f"{path}expires_at", help="give a later time"
         )
-    if request.deadline is not None:
-        row.deadline_at = now + parse_duration(request.deadline, path=f"{path}deadline")
-    retry = request.retry or rules.retry
+    deadline = request.deadline
+    deadline_at = None if deadline is None else now + parse_duration(deadline, path=f"{path}deadline")
     if request.retry is not None:
         validate_retry(request.retry, f"{path}retry")
     timeout = request.timeout or rules.timeout
     hold = request.hold or rules.hold
     if hold is not None:
         row.hold = holds.from_rule(hold, subject_of(request), now, f"{path}hold")
-        row.state, row.reason, row.flags = State.HELD, "approval", row.flags | Flag.HOLDS
+        state, reason, flags = State.HELD, "approval", flags | Flag.HOLDS
     row.unique = _unique(request, now, path)
+    row.shape = Shape(
+        request.queue, request.kind, state, reason, request.priority, flags, run_at, expires_at, deadline_at
+    )
     options = JobOptions(
-        retry=retry,
+        retry=request.retry or rules.retry,
         timeout_ms=None if timeout is None else parse_duration(timeout, path=f"{path}timeout"),
         tags=_tags(request.tags, f"{path}tags"),
         owner=request.owner,

@@ -77,20 +77,26 @@ class HoldRow(msgspec.Struct, kw_only=True):
     on_expiry: Literal["deny", "approve"]
 
 
-class JobRow(msgspec.Struct, kw_only=True):
-    """A job about to be stored: what admission made of a request."""
+class Shape(msgspec.Struct, frozen=True, array_like=True):
+    """What jobs of one sort share; jobs enqueued together mostly differ in their input alone."""
 
     queue: str
     kind: str
+    state: State = State.READY
+    reason: str | None = None
+    priority: int = 5
+    flags: int = 0
+    run_at: int | None = None
+    expires_at: int | None = None
+    deadline_at: int | None = None
+
+
+class JobRow(msgspec.Struct):
+    """A job about to be stored: what admission made of a request."""
+
+    shape: Shape
     input: str
-    state: State
-    reason: str | None
-    priority: int
-    run_at: int | None
-    expires_at: int | None
-    deadline_at: int | None
-    flags: int
-    options: str | None
+    options: str | None = None
     """`JobOptions` as JSON text; None when all are defaults."""
     unique: UniqueClaim | None = None
     hold: HoldRow | None = None

@@ -51,8 +51,9 @@ class Gathered:
         ready: dict[str, int] = {}
         for call in self.enqueues:
             for row in call.work.rows:
-                if row.state is State.READY:
-                    ready[row.queue] = ready.get(row.queue, 0) + 1
+                shape = row.shape
+                if shape.state is State.READY:
+                    ready[shape.queue] = ready.get(shape.queue, 0) + 1
         self.claims += hub.join(ready)
 
     def batch(self, now: int) -> Batch:

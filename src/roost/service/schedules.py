@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from roost.domain import admission
 from roost.domain import schedule as rules
 from roost.domain.admission import INPUT_LIMIT
@@ -122,10 +124,12 @@ def job_row(
     text = checked(job.input, INPUT_LIMIT, "job.input")
     request = to_request(job, text, schedule=name, fire_at=fire_at)
     row = admission.admit(request, core.rules.of(job.queue), now, "job.")
-    if start_at is not None and start_at > now and row.state is State.READY:
-        row.state, row.reason, row.run_at = State.WAITING, "scheduled", start_at
+    shape = row.shape
+    if start_at is not None and start_at > now and shape.state is State.READY:
+        shape = msgspec.structs.replace(shape, state=State.WAITING, reason="scheduled", run_at=start_at)
     if watched:
-        row.flags |= Flag.WATCHED
+        shape = msgspec.structs.replace(shape, flags=shape.flags | Flag.WATCHED)
+    row.shape = shape
     return row
 
 

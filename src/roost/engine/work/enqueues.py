@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from roost.domain.records import JobRow, UniqueClaim
+from roost.domain.records import JobRow, Shape, UniqueClaim
 from roost.domain.states import State
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Batch, Effects, EnqueuedRow, EnqueueWork
@@ -66,35 +66,25 @@ def insert(transaction: Transaction, rows: list[JobRow], now: int, effects: Effe
 def _insert(
     transaction: Transaction, rows: list[JobRow], ids: list[int], dead: dict[str, int], now: int, effects: Effects
 ) -> None:
-    shapes: dict[tuple[object, ...], int] = {}
-    places: list[int] = []
+    shapes: dict[Shape, int] = {}
+    places: dict[int, int] = {}
     ready = effects.ready
-    for row in rows:
-        shape: tuple[object, ...] = (
-            row.queue,
-            row.kind,
-            row.state,
-            row.reason,
-            row.priority,
-            row.flags,
-            row.run_at,
-            row.expires_at,
-            row.deadline_at,
-        )
-        place = shapes.get(shape)
-        if place is None:
-            place = shapes[shape] = len(shapes)
-        places.append(place)
-        if row.state is State.READY:
-            ready[row.queue] = ready.get(row.queue, 0) + 1
-    for shape in shapes:
-        for at in shape[6:]:
-            if isinstance(at, int):
-                note_due(effects, at)
-    transaction.run("job_insert", shapes=pack(list(shapes)), places=pack(places), ids=pack(ids), now=now)
-    plain = [(id, row.input) for id, row in zip(ids, rows, strict=True) if row.options is None]
+    before: Shape | None = None
+    place = 0
+    for id, row in zip(ids, rows, strict=True):
+        shape = row.shape
+        if shape is not before:
+            # Plain jobs of one sort share the object itself: only the first of a run is looked up.
+            place = shapes.setdefault(shape, len(shapes))
+            before = shape
+            _note_times(effects, shape)
+        places[id] = place
+        if shape.state is State.READY:
+            ready[shape.queue] = ready.get(shape.queue, 0) + 1
+    transaction.run("job_insert", shapes=pack(list(shapes)), places=pack(places), now=now)
+    plain = {id: row.input for id, row in zip(ids, rows, strict=True) if row.options is None}
     if plain:
-        transaction.run("input_insert", ids=pack([id for id, _ in plain]), inputs=pack([text for _, text in plain]))
+        transaction.run("input_insert", inputs=pack(plain))
     if len(plain) < len(rows):
         with_options = [
             (id, row.input, row.options) for id, row in zip(ids, rows, strict=True) if row.options is not None
@@ -116,6 +106,12 @@ def _insert(
         if transaction.run("unique_put", rows=pack(taken), now=now) != len(taken):
             # Another transaction took one of the keys since we looked: look again.
             raise Retry
+
+
+def _note_times(effects: Effects, shape: Shape) -> None:
+    for at in (shape.run_at, shape.expires_at, shape.deadline_at):
+        if at is not None:
+            note_due(effects, at)
 
 
 def note_due(effects: Effects, at: int) -> None:

@@ -61,11 +61,13 @@ def apply(
 
 def _plain(transaction: Transaction, rows: list[SettleRow], now: int, effects: Effects) -> set[tuple[int, str]]:
     """The leases of these rows whose jobs are succeeded by them."""
-    fence = pack([(row.id, row.token) for row in rows])
-    changed = transaction.run("settle_plain", rows=fence, now=now, special=int(SETTLE_FLAGS))
-    fresh = done = {(row.id, row.token) for row in rows}
-    if changed != len(rows):
-        ended = unpack(transaction.one("settle_plain_done", rows=fence))
+    fence: dict[int, str] = {}
+    for row in rows:
+        fence.setdefault(row.id, row.token)
+    text = pack(fence)
+    fresh = done = set(fence.items())
+    if transaction.run("settle_plain", fence=text, now=now, special=int(SETTLE_FLAGS)) != len(fence):
+        ended = unpack(transaction.one("settle_plain_done", fence=text))
         done = {(id, token) for id, token, _ in ended}
         # A success that was accepted before is told again, but its result stays what it was.
         fresh = {(id, token) for id, token, at in ended if at == now}

@@ -1,6 +1,6 @@
 -- name: job_insert
--- A thousand jobs of a batch mostly differ in their input alone: they name one of a few shapes by its place, and a shape
--- is read out of the JSON once instead of once per job.
+-- A thousand jobs of a batch mostly differ in their input alone: each id names one of a few shapes by its place, and a
+-- shape is read out of the JSON once instead of once per job.
 INSERT INTO job (id, queue, kind, state, reason, priority, flags, created_at, run_at, expires_at, deadline_at)
 WITH shape AS MATERIALIZED (
   SELECT place - 1 AS place, value ->> 0 AS queue, value ->> 1 AS kind, value ->> 2 AS state, value ->> 3 AS reason,
@@ -8,18 +8,11 @@ WITH shape AS MATERIALIZED (
          (value ->> 7)::bigint AS expires_at, (value ->> 8)::bigint AS deadline_at
   FROM json_array_elements(:shapes::json) WITH ORDINALITY AS e (value, place)
 )
-SELECT i.id, s.queue, s.kind, s.state, s.reason, s.priority, s.flags, :now, s.run_at, s.expires_at, s.deadline_at
-FROM ROWS FROM (
-  unnest(translate(:ids, '[]', '{}')::bigint[]), unnest(translate(:places, '[]', '{}')::bigint[])
-) AS i (id, place)
-JOIN shape s ON s.place = i.place;
+SELECT p.key::bigint, s.queue, s.kind, s.state, s.reason, s.priority, s.flags, :now, s.run_at, s.expires_at, s.deadline_at
+FROM json_each_text(:places::json) p JOIN shape s ON s.place = p.value::bigint;
 
 -- name: input_insert
-INSERT INTO job_input (job_id, input)
-SELECT i.id, i.input
-FROM ROWS FROM (
-  unnest(translate(:ids, '[]', '{}')::bigint[]), json_array_elements_text(:inputs::json)
-) AS i (id, input);
+INSERT INTO job_input (job_id, input) SELECT key::bigint, value FROM json_each_text(:inputs::json);
 
 -- name: input_insert_with_options
 INSERT INTO job_input (job_id, input, options)

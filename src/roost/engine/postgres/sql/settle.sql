@@ -2,14 +2,14 @@
 -- holds every row of that state.
 
 -- name: settle_plain
--- A success of a job whose end concerns nobody else: one guarded row, nothing read.
+-- A success of a job whose end concerns nobody else: one guarded row, nothing read. The fence is token by id.
 UPDATE job SET state = 'succeeded', reason = NULL, finished_at = :now, lease_until = NULL
-FROM (SELECT (value ->> 0)::bigint AS id, value ->> 1 AS token FROM json_array_elements(:rows::json) ORDER BY 1) r
+FROM (SELECT key::bigint AS id, value AS token FROM json_each_text(:fence::json) ORDER BY 1) r
 WHERE job.id = ANY (ARRAY[r.id]) AND job.token = r.token AND job.state || '' = 'running' AND job.flags & :special = 0;
 
 -- name: settle_plain_done
 SELECT coalesce(json_agg(json_build_array(j.id, j.token, j.finished_at))::text, '[]')
-FROM (SELECT (value ->> 0)::bigint AS id, value ->> 1 AS token FROM json_array_elements(:rows::json)) r
+FROM (SELECT key::bigint AS id, value AS token FROM json_each_text(:fence::json)) r
 JOIN job j ON j.id = ANY (ARRAY[r.id])
 WHERE j.token = r.token AND j.state = 'succeeded';
 

@@ -1,23 +1,19 @@
 -- name: job_insert
--- A thousand jobs of a batch mostly differ in their input alone: they name one of a few shapes by its place, and a shape
--- is read out of the JSON once instead of once per job.
+-- A thousand jobs of a batch mostly differ in their input alone: each id names one of a few shapes by its place, and a
+-- shape is read out of the JSON once instead of once per job.
 INSERT INTO job (id, queue, kind, state, reason, priority, flags, created_at, run_at, expires_at, deadline_at)
 WITH shape AS MATERIALIZED (
   SELECT key AS place, value ->> 0 AS queue, value ->> 1 AS kind, value ->> 2 AS state, value ->> 3 AS reason,
          value ->> 4 AS priority, value ->> 5 AS flags, value ->> 6 AS run_at, value ->> 7 AS expires_at,
          value ->> 8 AS deadline_at
   FROM json_each(:shapes)
-), place AS MATERIALIZED (SELECT key, value FROM json_each(:places))
-SELECT i.value, s.queue, s.kind, s.state, s.reason, s.priority, s.flags, :now, s.run_at, s.expires_at, s.deadline_at
-FROM json_each(:ids) i
-CROSS JOIN place p ON p.key = i.key
-CROSS JOIN shape s ON s.place = p.value;
+)
+SELECT CAST(p.key AS INTEGER), s.queue, s.kind, s.state, s.reason, s.priority, s.flags, :now, s.run_at, s.expires_at,
+  s.deadline_at
+FROM json_each(:places) p CROSS JOIN shape s ON s.place = p.value;
 
 -- name: input_insert
--- json_each finds nothing by its key but by reading all of it: materialised, the join gets an index of its own.
-INSERT INTO job_input (job_id, input)
-WITH t AS MATERIALIZED (SELECT key, value FROM json_each(:inputs))
-SELECT i.value, t.value FROM json_each(:ids) i CROSS JOIN t ON t.key = i.key;
+INSERT INTO job_input (job_id, input) SELECT CAST(key AS INTEGER), value FROM json_each(:inputs);
 
 -- name: input_insert_with_options
 INSERT INTO job_input (job_id, input, options)

@@ -1,12 +1,13 @@
 -- name: settle_plain
--- A success of a job whose end concerns nobody else: one guarded row, nothing read.
+-- A success of a job whose end concerns nobody else: one guarded row, nothing read. The fence is token by id.
 UPDATE job SET state = 'succeeded', reason = NULL, finished_at = :now, lease_until = NULL
-FROM json_each(:rows) r
-WHERE job.id = r.value ->> 0 AND job.token = r.value ->> 1 AND job.state = 'running' AND job.flags & :special = 0;
+FROM json_each(:fence) r
+WHERE job.id = CAST(r.key AS INTEGER) AND job.token = r.value AND job.state = 'running' AND job.flags & :special = 0;
 
 -- name: settle_plain_done
-SELECT json_group_array(json_array(j.id, j.token, j.finished_at)) FROM json_each(:rows) r JOIN job j ON j.id = r.value ->> 0
-WHERE j.token = r.value ->> 1 AND j.state = 'succeeded';
+SELECT json_group_array(json_array(j.id, j.token, j.finished_at))
+FROM json_each(:fence) r JOIN job j ON j.id = CAST(r.key AS INTEGER)
+WHERE j.token = r.value AND j.state = 'succeeded';
 
 -- name: job_facts
 SELECT json_group_array(json_object('id', j.id, 'queue', j.queue, 'kind', j.kind, 'state', j.state, 'reason', j.reason,
