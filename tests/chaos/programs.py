@@ -22,15 +22,17 @@ LOOK_SECONDS = 0.01
 T = TypeVar("T")
 
 
-def until(what: str, look: Callable[[], T | None], seconds: float = 30.0) -> T:
-    """The first answer of ``look`` that is true; raises ServerFailed when the time is up."""
+def until(
+    what: str, look: Callable[[], T | None], seconds: float = 30.0, *, explain: Callable[[], str] = lambda: ""
+) -> T:
+    """The first answer of ``look`` that is true; raises ServerFailed, with what ``explain`` says, when time is up."""
     deadline = time.monotonic() + seconds
     while True:
         answer = look()
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise ServerFailed(f"{what}: not within {seconds:g} s")
+            raise ServerFailed(f"{what}: not within {seconds:g} s\n{explain()}")
         time.sleep(LOOK_SECONDS)
 
 

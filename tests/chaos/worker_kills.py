@@ -23,6 +23,7 @@ from tests.chaos.kills import drained
 from tests.chaos.programs import Program, Server, client, until
 from tests.chaos.report import Report
 from tests.support.postgres import PostgresServer
+from tests.support.processes import tail
 
 CONCURRENCY = 4
 LEASE = "1s"
@@ -59,10 +60,13 @@ class Crew:
             self.workers[index].kill()
         else:
             (self._folder / self._rng.choice(POINTS)).touch()
-            index = until("a worker dies at the point", self._dead)[0]
+            index = until("a worker dies at the point", self._dead, explain=self._logs)[0]
             self.at_points += 1
         assert self.workers[index].process.wait() == -9
         self.workers[index] = self._start(self._names[index])
+
+    def _logs(self) -> str:
+        return "\n".join(f"--- {worker.log.name}\n{tail(worker.log)}" for worker in self.workers)
 
     def _dead(self) -> list[int]:
         return [index for index, worker in enumerate(self.workers) if not worker.alive]
