@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from roost.domain.duration import parse_duration
+from roost.domain.records import JobRow
 from roost.domain.states import TERMINAL
 from roost.engine import protocol
 from roost.engine.protocol import EnqueueWork
-from roost.errors import InvalidRequest
+from roost.errors import InvalidRequest, RoostError
 from roost.service.admitting import admit
 from roost.service.core import CallInfo, Core, operation_of
 from roost.wire.jobs import (
@@ -49,8 +50,16 @@ async def enqueue(core: Core, request: NewJob, call: CallInfo) -> Enqueued:
 async def enqueue_many(core: Core, request: EnqueueJobs, call: CallInfo) -> EnqueuedJobs:
     """Store many jobs in one transaction: none where one is refused; unique conflicts are told one by one."""
     rules, now = core.rules.of, core.now
-    rows = [admit(job, rules(job.queue), now, f"jobs[{index}].") for index, job in enumerate(request.jobs)]
-    size = sum([len(row.input) for row in rows]) + ROW_OVERHEAD * len(rows)
+    rows: list[JobRow] = []
+    size = 0
+    try:
+        for job in request.jobs:
+            row = admit(job, rules(job.queue), now, "")
+            size += len(row.input) + ROW_OVERHEAD
+            rows.append(row)
+    except RoostError as error:
+        error.path = f"jobs[{len(rows)}].{error.path}"
+        raise
     work = EnqueueWork(rows, operation_of("jobs.enqueue_many", request, call))
     answer = await core.committer.enqueue(work, size)
     if isinstance(answer, Problem):
