@@ -55,9 +55,11 @@ def serving(store_url: str, transport: str, engine: str) -> Iterator[Stand]:
             yield Stand(url, store_url, transport, engine)
     else:
         embedded = Embedded.open(store_url)
-        asyncio.run(embedded.start_loops())
-        yield Stand(store_url, store_url, transport, engine)
-        embedded.release()
+        try:
+            embedded.run(embedded.runtime.start_loops())
+            yield Stand(store_url, store_url, transport, engine)
+        finally:
+            embedded.release()
 
 
 @contextmanager
@@ -80,10 +82,12 @@ def http_server(store_url: str) -> Iterator[str]:
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
     assert ready.wait(SECONDS)
-    yield started[0]
-    loop, stop = handles[0]
-    loop.call_soon_threadsafe(stop.begin)
-    thread.join(SECONDS)
+    try:
+        yield started[0]
+    finally:
+        loop, stop = handles[0]
+        loop.call_soon_threadsafe(stop.begin)
+        thread.join(SECONDS)
     assert codes == [0]
 
 

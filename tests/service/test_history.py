@@ -72,7 +72,7 @@ async def test_a_life_with_a_retry_and_a_reopening(runtime: Runtime, clock: Virt
     await settle_one(runtime, id, token, outcome="fail", error=ErrorInfo(type="Boom"))
     found = text(await explain(runtime, id))
     assert "The job failed at" in found
-    assert f"roost jobs reopen {id}" in found
+    assert f"roost jobs retry {id}" in found
     await clock.advance(1_000)
     await runtime.handle(contract.REOPEN_JOB, ReopenJob(id=id, actor="ana", note="fixed"))
     assert await types(runtime, id) == [
