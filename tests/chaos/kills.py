@@ -76,7 +76,7 @@ def run(
             jobs = found(asked)
     check(history, jobs, report)
     starts.sort()
-    report.counts |= {"kills": kills, "restart_p50_s": round(starts[len(starts) // 2], 2)}
+    report.counts |= {"server_ends": kills, "restart_p50_s": round(starts[len(starts) // 2], 2)}
     report.counts |= {"restart_max_s": round(starts[-1], 2)}
     history.close()
 
