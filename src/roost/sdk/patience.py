@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,5 +33,9 @@ class Patience:
 
 
 def new_operation_id() -> str:
-    """A name for one logical call, the same for all its repetitions."""
-    return secrets.token_hex(16)
+    """A name for one logical call, the same for all its repetitions.
+
+    It begins with the time, so that a store finds the new ones side by side: names all over an index made each commit
+    twice as dear.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"

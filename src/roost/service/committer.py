@@ -233,7 +233,11 @@ class Committer:
         self._in_flight.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("the answers of a commit could not be handed back", exc_info=error)
-        self._pump()
+        if not self._scheduled and (self._lanes or self._actions):
+            # Once more around the loop: whoever was just answered may ask again, and share the next commit.
+            self._scheduled = True
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._pump)
 
     async def _carry_batch(self, gathered: Gathered) -> None:
         try:
