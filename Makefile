@@ -46,8 +46,9 @@ bench: setup ## throughput and latency on both engines (ARGS to choose)
 chaos: setup ## the slow runs: killed processes, cut power
 	$(BIN)/python -m pytest -m chaos --timeout=3600 $(ARGS)
 
-generate: setup ## write generated code again
+generate: setup ## write generated code and tables again
 	$(BIN)/python -m scripts.generate_sync
+	$(BIN)/python -m scripts.generate_docs
 
 lock: setup ## resolve the dependencies again into requirements.lock
 	scripts/lock.sh

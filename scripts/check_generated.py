@@ -1,4 +1,4 @@
-"""Fails when generated code is not what its generator writes; `make generate` repairs it."""
+"""Fails when generated code or text is not what its generator writes; `make generate` repairs it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import difflib
 import sys
 from pathlib import Path
 
+from scripts import generate_docs
 from scripts.generate_sync import existing_files, generated_files
 from scripts.source_files import ROOT
 
 
 def stale_files(root: Path = ROOT) -> list[str]:
     """A difference for each file below _sync that is missing, left over or edited."""
-    made, existing = generated_files(root), existing_files(root)
+    return _differences(generated_files(root), existing_files(root))
+
+
+def stale_documents(root: Path = ROOT) -> list[str]:
+    """A difference for each guide that does not repeat what the code says."""
+    return _differences(generate_docs.generated(root), generate_docs.existing(root))
+
+
+def _differences(made: dict[Path, str], existing: dict[Path, str]) -> list[str]:
     found = []
     for path in sorted(made.keys() | existing.keys()):
         if made.get(path) != existing.get(path):
@@ -24,7 +33,7 @@ def stale_files(root: Path = ROOT) -> list[str]:
 
 
 def main() -> int:
-    found = stale_files()
+    found = stale_files() + stale_documents()
     for difference in found:
         print(difference)
     if found:

@@ -32,14 +32,21 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     header_seconds: float = 10.0
     """From a connection or a request's first byte to the end of its headers."""
     header_bytes: int = 32 * 1024
+    """Of the request line and all headers."""
     headers: int = 100
+    """How many."""
     body_bytes: int = 1024 * 1024
+    """Of a body."""
     bulk_bytes: int = 8 * 1024 * 1024
+    """Of the body of a call for many jobs, outcomes or heartbeats."""
     first_body_byte_seconds: float = 5.0
+    """From the headers to the body's first byte."""
     body_grace_seconds: float = 5.0
+    """How long a body may come at any speed."""
     body_bytes_per_second: int = 1024
     """The slowest a body may come once the grace is over, on average."""
     body_seconds: float = 60.0
+    """From the headers to the body's end."""
     reply_stall_seconds: float = 20.0
     """How long a client may take nothing of a reply that waits for it."""
     idle_seconds: float = 75.0
@@ -47,8 +54,9 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     linger_seconds: float = 1.0
     """How long a refused client is heard out, so that it reads the refusal before the connection ends."""
     connections_per_address: int = 200
+    """Open at a time."""
     connections_from_loopback: int = 4096
-    """Higher: all workers of this machine share one address."""
+    """The same for this machine itself; higher, as all its workers share one address."""
 
 
 class _Refuse(Exception):

@@ -25,9 +25,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """How one server runs. Durations are text such as ``10s``."""
 
     host: str = "127.0.0.1"
+    """The address to listen on."""
     port: int = 7667
     """0 takes a free one."""
     store: str = "sqlite:///./roost.db"
+    """``sqlite:///file`` or ``postgresql://user@host/database``; else ROOST_URL or ``url``, where they are one."""
     writer: Literal["thread", "process"] = "thread"
     """Where transactions run: in a thread of the server, or in a process of their own."""
     insecure_no_auth: bool = False
@@ -37,6 +39,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     retention: str = "7d"
     """How long succeeded, cancelled and expired jobs are kept where their queue says nothing."""
     retention_failed: str = "30d"
+    """The same for failed jobs."""
     grace: str = "10s"
     """How long a stop waits for requests in work."""
     port_file: str | None = None
