@@ -95,7 +95,7 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
     deadline_at = None if deadline is None else now + parse_duration(deadline, path=f"{path}deadline")
     if request.retry is not None:
         validate_retry(request.retry, f"{path}retry")
-    timeout = request.timeout or rules.timeout
+    timeout = rules.timeout if request.timeout is None else request.timeout
     hold = request.hold or rules.hold
     if hold is not None:
         row.hold = holds.from_rule(hold, subject_of(request), now, f"{path}hold")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from roost.domain.duration import parse_duration
+from roost.domain.names import check_name
 from roost.domain.records import JobRow
 from roost.domain.states import TERMINAL
 from roost.engine import protocol
@@ -94,7 +95,12 @@ async def wait(core: Core, request: WaitJob, call: CallInfo) -> Job:
 
 
 async def page(core: Core, request: ListJobs, call: CallInfo) -> JobPage:
-    """A page of jobs, newest first; raises `InvalidCursor`."""
+    """A page of jobs, newest first; raises `InvalidCursor`, and `InvalidRequest` for a filter by what is no name."""
+    for field, names in (("queue", request.queue), ("kind", request.kind)):
+        for index, name in enumerate(names or ()):
+            check_name(name, f"{field}[{index}]")
+    if request.schedule is not None:
+        check_name(request.schedule, "schedule")
     return await core.read(core.reader.jobs, request)
 
 
