@@ -135,11 +135,11 @@ async def settle(core: Core, request: SettleJobs, call: CallInfo) -> SettledJobs
 
 def _ending(outcome: Outcome, now: int, path: str) -> Ending:
     kind = outcome.outcome
+    after_ms = None if outcome.after is None else parse_duration(outcome.after, path=f"{path}.after")
     if kind == "succeed":
         if outcome.result is None:
             return _SUCCEEDED
         return Ending(kind="succeed", result=checked(outcome.result, INPUT_LIMIT, f"{path}.result"))
-    after_ms = None if outcome.after is None else parse_duration(outcome.after, path=f"{path}.after")
     if kind in ("snooze", "sleep") and after_ms is None:
         raise InvalidRequest(f"{kind} needs a time to come back", path=f"{path}.after", help='for example "30s"')
     hold = None

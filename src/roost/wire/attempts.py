@@ -6,12 +6,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from roost.domain.admission import LATEST
 from roost.domain.names import Name
 from roost.domain.states import State
 from roost.wire.codec import Wire
 from roost.wire.jobs import Duration, ErrorInfo, JobId, Json, MaybeJson, Progress
 from roost.wire.problems import Problem
 
+Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST, description="milliseconds since the epoch")]
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="the lease's random token")]
 
 
@@ -107,8 +109,8 @@ class SettledJobs(Wire, kw_only=True):
 class NewLogLine(Wire, kw_only=True):
     message: Annotated[str, msgspec.Meta(max_length=4096)]
     level: Literal["debug", "info", "warning", "error"] = "info"
-    at: int | None = None
-    """Milliseconds since the epoch; now where None."""
+    at: Moment | None = None
+    """Now where None."""
 
 
 class Beat(Wire, kw_only=True):
@@ -151,7 +153,7 @@ class RecordStep(Wire, kw_only=True):
     input_hash: Annotated[str, msgspec.Meta(max_length=64)]
     output: Json
     usage: MaybeJson = None
-    started_at: int | None = None
+    started_at: Moment | None = None
     progress: Progress | None = None
     saved: MaybeJson = None
 
@@ -186,11 +188,11 @@ class Register(Wire, kw_only=True):
 
     id: Name = ""
     host: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    pid: int = 0
+    pid: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
     queues: list[Name] = []
     kinds: list[Name] = []
-    concurrency: int = 1
-    version: str = ""
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 1
+    version: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 class Worker(Wire, kw_only=True):

@@ -196,7 +196,7 @@ class ListLogs(Wire, kw_only=True):
     """A job's log lines after line number ``after``."""
 
     id: JobId = 0
-    after: Annotated[int, msgspec.Meta(ge=0)] = 0
+    after: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
 
 
