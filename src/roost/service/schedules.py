@@ -53,6 +53,8 @@ async def put(core: Core, request: PutSchedule, call: CallInfo) -> Schedule:
     check_name(request.name, "name")
     rules.validate(request.rule, "rule")
     now = core.now()
+    # Before anything is made of it: what is in an input may not even be text.
+    checked(request.job.input, INPUT_LIMIT, "job.input")
     template = encode(request.job).decode()
     # The whole way to a row: what could not be enqueued is refused now, not when nobody looks.
     job_row(core, request.name, template, now, now)

@@ -7,17 +7,14 @@ from typing import TypeVar
 
 import msgspec
 
-from roost.errors import InvalidJson, InvalidRequest, RoostError
+from roost.errors import InvalidRequest
 from roost.wire.codec import Wire, decode, encode
 
 Q = TypeVar("Q", bound=Wire)
 
 
 def write(request: Wire) -> bytes:
-    """``request`` as JSON; raises `InvalidJson` for text that UTF-8 cannot write, `InvalidRequest` for a foreign type.
-
-    Both say which field it is in.
-    """
+    """``request`` as JSON; raises `InvalidRequest` for text that UTF-8 cannot write and for values of foreign types."""
     try:
         return encode(request)
     except UnicodeEncodeError:
@@ -26,21 +23,21 @@ def write(request: Wire) -> bytes:
         raise InvalidRequest(str(error), help="see /docs for the fields and their types") from None
 
 
-def unwritable(request: Wire) -> RoostError:
+def unwritable(request: Wire) -> InvalidRequest:
     """Why ``request`` cannot be sent: some text in it holds half of a surrogate pair."""
     path = _place(request, _has_surrogate) or ""
-    return InvalidJson("the text holds half of a surrogate pair", path=path, help="pass text that UTF-8 can write")
+    return InvalidRequest("the text holds half of a surrogate pair", path=path, help="pass text that UTF-8 can write")
 
 
 def as_received(request: Q) -> Q:
     """``request`` as a server reads it from a network, whoever built it: types, bounds and texts are checked.
 
-    Raises what the server would: `InvalidRequest` or `InvalidJson`, with the path of the field. JSON values within are
-    checked where they are stored.
+    Raises `InvalidRequest` with the path of the field, `InvalidJson` for JSON that is malformed within it. Beyond that,
+    JSON values are checked where they are stored.
     """
     data = write(request)
     if b"\\u0000" in data and (path := _place(request, _has_nul)) is not None:
-        raise InvalidJson("the text holds a NUL character", path=path, help="leave it out")
+        raise InvalidRequest("the text holds a NUL character", path=path, help="leave it out")
     return decode(data, type(request))
 
 
