@@ -118,7 +118,10 @@ class Listener:
         while True:
             while (notification := lines.notifies()) is not None:
                 self._tell(notification.extra, heard)
-            readable, _, _ = select.select([lines.socket, self._waker.fileno()], [], [])
+            heard_at = lines.socket
+            if heard_at < 0:
+                raise psycopg.OperationalError("the connection is lost")
+            readable, _, _ = select.select([heard_at, self._waker.fileno()], [], [])
             if self._waker.fileno() in readable:
                 return True
             lines.consume_input()
