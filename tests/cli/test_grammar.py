@@ -89,7 +89,8 @@ def test_simple_commands_import_nothing_but_click(words: list[str]) -> None:
         "try:\n"
         "    main(sys.argv[1:], prog_name='roost')\n"
         "finally:\n"
-        "    heavy = {'msgspec', 'rich', 'httptools', 'apsw', 'psycopg', 'uvicorn', 'asyncio', 'ssl', 'cronsim'}\n"
+        "    heavy = {'msgspec', 'rich', 'httptools', 'apsw', 'psycopg', 'uvicorn', 'asyncio', 'ssl', 'cronsim',"
+        "'importlib.metadata', 'difflib'}\n"
         "    print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
     result = run_program(*words, code=code)

@@ -16,6 +16,11 @@ HEAVY = (
     "rich",
     "cronsim",
     "asyncio",
+    "msgspec",
+    "typing",
+    "dataclasses",
+    "inspect",
+    "importlib.metadata",
 )
 SCRIPT = f"""
 import sys

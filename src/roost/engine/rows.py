@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from roost.domain.duration import format_duration
 from roost.domain.records import Flag, JobOptions
 from roost.domain.schedule import ScheduleRule, describe
 from roost.domain.states import State
@@ -104,7 +105,7 @@ def job(row: Row, whole: Row, ended: list[Attempt]) -> Job:
         saved=raw(saved),
         tags=options.tags,
         owner=options.owner,
-        timeout=None if options.timeout_ms is None else f"{options.timeout_ms}ms",
+        timeout=None if options.timeout_ms is None else format_duration(options.timeout_ms),
         retry=options.retry,
         unique_key=None if options.unique_key is None else options.unique_key.partition("\n")[2],
         schedule=options.schedule,
