@@ -76,19 +76,20 @@ class Listener:
         self._address = address
         self._node = node
         self._waker, self._wake = socket.socketpair()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def start(self, heard: Heard) -> None:
-        """Listen in a thread until `stop`."""
-        self._thread = threading.Thread(target=self._run, args=(heard,), name="roost-listen", daemon=True)
-        self._thread.start()
+        """Listen in a thread until `stop`; each hearer has a thread of its own."""
+        thread = threading.Thread(target=self._run, args=(heard,), name="roost-listen", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def stop(self) -> None:
-        """End the thread; the listener cannot be started again."""
+        """End the threads; the listener cannot be started again."""
         if self._wake.fileno() >= 0:
             self._wake.close()
-            if self._thread is not None:
-                self._thread.join()
+            for thread in self._threads:
+                thread.join()
             self._waker.close()
 
     def _run(self, heard: Heard) -> None:
