@@ -15,6 +15,8 @@ from roost.wire.holds import Hold
 from roost.wire.jobs import NewJob
 from tests.e2e.stand import ended, eventually, open_hold, serving, until, working
 
+HERE: Any = roost.injected()
+
 
 @dataclass
 class Address:
@@ -32,7 +34,7 @@ async def test_a_job_that_is_run_again_is_asked_again(app: roost.App, queue: str
     effects: list[str | None] = []
 
     @app.job(name=f"send.{queue}", queue=queue, hold=roost.HoldRule(title="Send?") if place == "before" else None)
-    async def send(ctx: roost.Context) -> None:
+    async def send(ctx: roost.Context = HERE) -> None:
         if place == "within":
             decision = await ctx.approve("Send?", show={"to": "ann"}, expires="100ms" if not effects else None)
             effects.append(decision.approved_by)
@@ -89,7 +91,7 @@ async def test_a_subject_that_changes_after_its_approval_is_asked_again(app: roo
     sent: list[tuple[str, str | None]] = []
 
     @app.job(name=f"mail.{queue}", queue=queue)
-    async def mail(ctx: roost.Context) -> None:
+    async def mail(ctx: roost.Context = HERE) -> None:
         text = next(drafts)
         decision = await ctx.approve("Send?", show={"text": text})
         sent.append((text, decision.approved_by))
@@ -118,7 +120,7 @@ async def test_a_held_job_occupies_no_worker(app: roost.App, queue: str) -> None
     ran: list[int] = []
 
     @app.job(name=f"ask.{queue}", queue=queue)
-    async def ask(ctx: roost.Context) -> None:
+    async def ask(ctx: roost.Context = HERE) -> None:
         await ctx.approve("Go on?")
 
     @app.job(name=f"work.{queue}", queue=queue)
@@ -152,7 +154,7 @@ async def test_a_held_job_survives_a_restart(store_url: str, transport: str, eng
         app = roost.App(url)
 
         @app.job(name="mail", queue="mail")
-        async def mail(ctx: roost.Context) -> str | None:
+        async def mail(ctx: roost.Context = HERE) -> str | None:
             text = await ctx.step("draft", draft)
             return (await ctx.approve("Send?", show=text, expires="1h")).approved_by
 
@@ -179,7 +181,7 @@ async def test_a_held_job_survives_a_restart(store_url: str, transport: str, eng
 
 async def test_an_answer_reaches_the_handler_as_its_type(app: roost.App, queue: str) -> None:
     @app.job(name=f"ship.{queue}", queue=queue)
-    async def ship(ctx: roost.Context) -> str:
+    async def ship(ctx: roost.Context = HERE) -> str:
         address = await ctx.ask("Where to?", type=Address, show={"order": 7})
         return f"{address.street} {address.number}"
 
@@ -202,7 +204,7 @@ async def test_an_answer_reaches_the_handler_as_its_type(app: roost.App, queue: 
 
 async def test_an_answer_of_the_wrong_type_fails_the_handler_with_the_place(app: roost.App, queue: str) -> None:
     @app.job(name=f"ship.{queue}", queue=queue, retries=0)
-    async def ship(ctx: roost.Context) -> str:
+    async def ship(ctx: roost.Context = HERE) -> str:
         return (await ctx.ask("Where to?", type=Address)).street
 
     async with working(app, queue):
@@ -219,7 +221,7 @@ async def test_fifty_decisions_and_a_running_worker_have_one_effect(app: roost.A
     sent: list[str | None] = []
 
     @app.job(name=f"mail.{queue}", queue=queue)
-    async def mail(ctx: roost.Context) -> None:
+    async def mail(ctx: roost.Context = HERE) -> None:
         decision = await ctx.approve("Send?", show="text")
         sent.append(decision.approved_by)
 
