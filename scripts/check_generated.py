@@ -37,7 +37,9 @@ def main() -> int:
     for difference in found:
         print(difference)
     if found:
-        print("Run `make generate`; what is in _sync is changed in _async.")
+        print(
+            "Run `make generate`. What is in _sync is changed in _async; what is in a generated table, in the code it tells of."
+        )
     return 1 if found else 0
 
 

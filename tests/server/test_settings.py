@@ -40,7 +40,9 @@ def test_the_nearest_file_counts_and_anchors_its_paths(tmp_path: Path) -> None:
 
 
 def test_one_file_serves_programs_and_their_server(tmp_path: Path) -> None:
-    (tmp_path / "roost.toml").write_text('url = "http://127.0.0.1:1"\n[server]\nport = 1\nstore = "sqlite:///jobs.db"\n')
+    (tmp_path / "roost.toml").write_text(
+        'url = "http://127.0.0.1:1"\n[server]\nport = 1\nstore = "sqlite:///jobs.db"\n'
+    )
     assert load({}, {}, tmp_path) == Settings(port=1, store=f"sqlite:///{tmp_path}/jobs.db")
     assert find_url({}, tmp_path) == "http://127.0.0.1:1"
     (tmp_path / "roost.toml").write_text("[serve]\nport = 1\n")

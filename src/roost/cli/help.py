@@ -12,7 +12,7 @@ Every command that looks at jobs or changes them takes --url:
   http://host:port        a server
   sqlite:///jobs.db       a file, opened in this process
   postgresql://host/name  a database, opened in this process
-Without --url: ROOST_URL, then [tool.roost] in pyproject.toml or roost.toml, then ./roost.db.
+Without --url: ROOST_URL, then url in roost.toml or in [tool.roost] of pyproject.toml, then ./roost.db.
 A file that a server owns is refused, and the message tells the server's URL."""
 
 OUTPUT = """\
