@@ -37,9 +37,7 @@ def main() -> int:
     for difference in found:
         print(difference)
     if found:
-        print(
-            "Run `make generate`. What is in _sync is changed in _async; what is in a generated table, in the code it tells of."
-        )
+        print("Run `make generate`; what is made is not edited, but what it is made from.")
     return 1 if found else 0
 
 
