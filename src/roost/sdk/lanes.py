@@ -55,6 +55,12 @@ class Lanes:
         """How many handlers could start at once."""
         return self._concurrency - len(self.running)
 
+    @property
+    def waiting(self) -> int:
+        """How many no lane is there for: one that is open and has nothing yet takes the next as soon as it runs."""
+        empty = sum(attempt is None for attempt in self.running.values())
+        return max(0, len(self.backlog) - empty)
+
     def put(self, attempts: list[Attempt]) -> None:
         """Run these, as lanes are free."""
         self.backlog.extend(attempts)

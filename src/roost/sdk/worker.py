@@ -172,7 +172,7 @@ class Worker:
     def _room(self) -> int:
         """How many jobs to ask for now; 0 while enough of them wait here."""
         ahead = self._pace.ahead()
-        waiting = len(self._lanes.backlog)
+        waiting = self._lanes.waiting
         if waiting > ahead // 2:
             return 0
         return min(CLAIM_MOST, self._lanes.free + ahead - waiting)
