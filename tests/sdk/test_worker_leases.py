@@ -142,7 +142,7 @@ async def test_a_handler_that_hogs_the_loop_beyond_its_limit_loses_its_lease(
             turns += 1
         return ctx.attempt
 
-    async with bench.running(lease="1s"):
+    async with bench.running(lease="1s", concurrency=1):
         # Beyond the time after its start in which the store reaps nothing.
         bench.clock.advance(16)
         ended = await bench.ended(await bench.enqueue(hog))
