@@ -210,13 +210,14 @@ def test_a_forked_child_cannot_use_its_parents_memory() -> None:
 
 def test_a_file_that_a_server_owns_is_refused_with_the_servers_url(url: str) -> None:
     store = open_store(url, "server", rng=system_rng)
+    threads = set(threading.enumerate())
     try:
         store.publish_url("http://127.0.0.1:7667")
         with pytest.raises(StoreOwned, match=r"http://127\.0\.0\.1:7667"):
             Embedded.open(url)
     finally:
         store.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "roost-embedded" and thread.is_alive()]
+    assert not [thread for thread in set(threading.enumerate()) - threads if thread.name == "roost-embedded"]
     Embedded.open(url).release()
 
 
