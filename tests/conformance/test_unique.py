@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from roost.domain.settle import Ending
 from roost.engine.protocol import Batch, CancelJobs, ClaimAnswer, ClaimWork, DeleteJobs, Operation, ReopenJobs
 from roost.wire.problems import Problem
 from tests.conformance.bench import Bench, row
@@ -143,3 +144,16 @@ def test_a_repeated_action_acts_once(bench: Bench) -> None:
     again = bench.act(CancelJobs(id, "ana"), operation)
     assert first.reply == again.reply
     assert bench.state(id) == "ready"
+
+
+def test_a_clock_that_goes_back_loses_no_result_and_no_order(bench: Bench) -> None:
+    bench.enqueue(2)
+    token, (first, second) = bench.take(2)
+    bench.now -= 60_000
+    endings = [(first, token, Ending(kind="succeed", result="1")), (second, "stale", Ending(kind="succeed"))]
+    told, refused = bench.settle_many(endings)
+    assert told.problem is None
+    assert refused.problem is not None
+    job = bench.job(first)
+    assert bytes(job.result or b"") == b"1"
+    assert job.created_at <= (job.started_at or "") <= (job.finished_at or "")

@@ -70,7 +70,7 @@ def _plain(transaction: Transaction, rows: list[SettleRow], now: int, effects: E
         ended = unpack(transaction.one("settle_plain_done", fence=text))
         done = {(id, token) for id, token, _ in ended}
         # A success that was accepted before is told again, but its result stays what it was.
-        fresh = {(id, token) for id, token, at in ended if at == now}
+        fresh = {(id, token) for id, token, at in ended if at >= now}
     results = [
         (row.id, row.ending.result) for row in rows if row.ending.result is not None and (row.id, row.token) in fresh
     ]

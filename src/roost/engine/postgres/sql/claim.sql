@@ -13,8 +13,9 @@ WITH candidate AS MATERIALIZED (
 SELECT '[' || coalesce(string_agg(id::text, ',' ORDER BY priority DESC, id), '') || ']' FROM candidate;
 
 -- name: claim
+-- A job's times never go back, whatever another node's or an adjusted clock says.
 UPDATE job SET state = 'running', attempt = attempt + 1, token = :token, worker = :worker, lease_until = :lease_until,
-  started_at = :now
+  started_at = greatest(:now, created_at)
 WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 
 -- name: claim_fetch

@@ -3,7 +3,7 @@
 
 -- name: settle_plain
 -- A success of a job whose end concerns nobody else: one guarded row, nothing read. The fence is token by id.
-UPDATE job SET state = 'succeeded', reason = NULL, finished_at = :now, lease_until = NULL
+UPDATE job SET state = 'succeeded', reason = NULL, finished_at = greatest(:now, started_at), lease_until = NULL
 FROM (SELECT key::bigint AS id, value AS token FROM json_each_text(:fence::json) ORDER BY 1) r
 WHERE job.id = ANY (ARRAY[r.id]) AND job.token = r.token AND job.state || '' = 'running' AND job.flags & :special = 0;
 

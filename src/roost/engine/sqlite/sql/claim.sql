@@ -7,8 +7,9 @@ SELECT json_group_array(id) FROM (
 );
 
 -- name: claim
+-- A job's times never go back, whatever another node's or an adjusted clock says.
 UPDATE job SET state = 'running', attempt = attempt + 1, token = :token, worker = :worker, lease_until = :lease_until,
-  started_at = :now
+  started_at = max(:now, created_at)
 WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: claim_fetch

@@ -1,6 +1,6 @@
 -- name: settle_plain
 -- A success of a job whose end concerns nobody else: one guarded row, nothing read. The fence is token by id.
-UPDATE job SET state = 'succeeded', reason = NULL, finished_at = :now, lease_until = NULL
+UPDATE job SET state = 'succeeded', reason = NULL, finished_at = max(:now, started_at), lease_until = NULL
 FROM json_each(:fence) r
 WHERE job.id = CAST(r.key AS INTEGER) AND job.token = r.value AND job.state = 'running' AND job.flags & :special = 0;
 
