@@ -132,6 +132,7 @@ def test_a_cancelled_wait_for_a_standby_is_no_success() -> None:
         enqueue(engine, row(1))
         with psycopg.connect(url, autocommit=True) as admin:
             standbys(admin, "absent")
+            until_commits_wait(admin, url)
             # two cancels: the second proves that the driver waits again, though its transaction changes nothing else
             for work in (lambda: enqueue(engine, row(2)), lambda: engine._driver.transaction(lambda _: None)):
                 assert isinstance(cancelled_commit(admin, work), OutcomeUnknown)
@@ -150,6 +151,25 @@ def standbys(admin: psycopg.Connection[tuple[object, ...]], names: str) -> None:
     admin.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
     admin.execute("SELECT pg_reload_conf()")
     until(admin, f"SELECT current_setting('synchronous_standby_names') = '{names}'")
+
+
+def until_commits_wait(admin: psycopg.Connection[tuple[object, ...]], url: str) -> None:
+    """Return when commits do wait: the server's checkpointer takes the new setting over in its own time."""
+    waits = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    for _ in range(1000):
+        probe = threading.Thread(target=_commit_something, args=(url,))
+        probe.start()
+        waited = False
+        while probe.is_alive():
+            waited = bool(admin.execute(waits).fetchall()) or waited
+        if waited:
+            return
+    raise AssertionError("no commit waited for the standby")
+
+
+def _commit_something(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT pg_logical_emit_message(true, 'probe', '')")
 
 
 def until(admin: psycopg.Connection[tuple[object, ...]], condition: str) -> None:

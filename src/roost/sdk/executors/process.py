@@ -115,6 +115,7 @@ class _Process:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-u",  # what is printed is a log line at once, also where the handler is killed a moment later
                 "-m",
                 "roost.sdk.executors.child",
                 str(theirs.fileno()),
