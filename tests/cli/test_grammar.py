@@ -21,7 +21,7 @@ NOUNS = {
     "queues": "list show pause resume edit",
     "schedules": "list show create edit preview pause resume run delete runs",
     "approvals": "list show approve deny answer extend",
-    "db": "migrate",
+    "db": "migrate backup adopt",
 }
 
 

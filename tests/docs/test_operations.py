@@ -15,7 +15,7 @@ import roost
 from roost.errors import StoreError
 from roost.server.guard import Limits
 from roost.server.settings import Settings
-from tests.docs.documents import guide, module, rows
+from tests.docs.documents import commands, guide, rows
 from tests.docs.test_tour import Terminal
 
 LOOK = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM job').fetchone()[0])"
@@ -39,10 +39,13 @@ def otherwise(program: str, folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def recipe(call: str, folder: Path) -> None:
-    """Run one of the guide's functions, as its reader would."""
-    module("operations", guide("operations"), folder)
-    otherwise(f"import operations; operations.{call}", folder)
+def shown(verb: str, folder: Path) -> list[str]:
+    """The guide's ``roost db`` command, with ``folder`` for its own folders."""
+    [words] = [words for words in commands(guide("operations")) if words[:3] == ["roost", "db", verb]]
+    return [
+        re.sub(r"/(var/lib/roost|backup)/(\w+\.db)$", rf"{folder}/{'copy.db' if word[0] == '/' else 'jobs.db'}", word)
+        for word in words
+    ]
 
 
 def jobs_in(path: Path) -> int:
@@ -60,12 +63,12 @@ def test_a_copy_made_while_the_server_runs_can_be_opened(tmp_path: Path) -> None
         with roost.Client.connect(found[1]) as client:
             for number in range(20):
                 client.jobs.enqueue(roost.wire.jobs.NewJob(kind="one", input=msgspec.Raw(b"%d" % number)))
-            recipe("back_up('jobs.db', 'copy.db')", tmp_path)
+            terminal.run(shown("backup", tmp_path))
             otherwise(COPY, tmp_path, "jobs.db", "plain.db")
             client.jobs.enqueue(roost.wire.jobs.NewJob(kind="one"))
     assert jobs_in(tmp_path / "copy.db") == 20
     assert jobs_in(tmp_path / "jobs.db") == 21
-    # why the guide has a recipe
+    # why there is a command
     with pytest.raises(StoreError, match="damaged"):
         jobs_in(tmp_path / "plain.db")
 
@@ -75,7 +78,7 @@ def test_a_file_that_another_program_has_closed_is_refused_until_it_is_adopted(t
     assert otherwise(LOOK, tmp_path, "jobs.db") == "100"
     with pytest.raises(StoreError, match="damaged"):
         jobs_in(tmp_path / "jobs.db")
-    recipe("adopt('jobs.db')", tmp_path)
+    Terminal(tmp_path).run(shown("adopt", tmp_path))
     assert jobs_in(tmp_path / "jobs.db") == 100
 
 

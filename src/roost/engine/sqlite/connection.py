@@ -33,12 +33,17 @@ def register_checksums() -> None:
     connection.close()
 
 
-def open_writer(path: str, *, vfs: str = CHECKSUM_VFS, durable: bool = True) -> apsw.Connection:
-    """The one connection of this process that writes to the file at ``path`` (or to ``:memory:``)."""
+def open_writer(path: str, *, vfs: str = CHECKSUM_VFS, durable: bool = True, verify: bool = True) -> apsw.Connection:
+    """The one connection of this process that writes to the file at ``path`` (or to ``:memory:``).
+
+    Without ``verify`` it takes pages whose checksums do not fit; it writes right ones all the same.
+    """
     register_checksums()
     memory = path == ":memory:"
     connection = apsw.Connection(path) if memory else apsw.Connection(path, vfs=vfs)
     connection.set_busy_timeout(BUSY_MS)
+    if not verify:
+        connection.pragma("checksum_verification", "OFF")
     if not memory:
         if connection.pragma("page_count") == 0:
             connection.reserve_bytes(None, CHECKSUM_BYTES)
@@ -52,11 +57,13 @@ def open_writer(path: str, *, vfs: str = CHECKSUM_VFS, durable: bool = True) -> 
     return connection
 
 
-def open_reader(path: str, *, vfs: str = CHECKSUM_VFS) -> apsw.Connection:
-    """A connection that cannot write, and never checkpoints."""
+def open_reader(path: str, *, vfs: str = CHECKSUM_VFS, verify: bool = True) -> apsw.Connection:
+    """A connection that cannot write, and never checkpoints; see `open_writer` for ``verify``."""
     register_checksums()
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
     connection.set_busy_timeout(BUSY_MS)
+    if not verify:
+        connection.pragma("checksum_verification", "OFF")
     connection.pragma("query_only", True)
     connection.pragma("cache_size", -16 * 1024)
     _harden(connection)

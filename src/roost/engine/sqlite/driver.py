@@ -15,6 +15,8 @@ from roost.errors import RoostError, StoreError, Unavailable
 T = TypeVar("T")
 
 RETRIES = 10
+MISFIT = "a page does not fit its checksum, so the disk spoilt it or a program without Roost's checksums wrote it"
+WAYS_OUT = "if another SQLite program wrote to the file: roost db adopt --store {store}; else restore a backup"
 
 
 class SqliteTransaction:
@@ -103,6 +105,11 @@ class SqliteDriver:
             self._connection.close()
 
 
+def misfits(error: apsw.Error) -> bool:
+    """Whether a page was read whose checksum does not fit."""
+    return isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA
+
+
 def refusal(error: apsw.Error) -> RoostError:
     """What an SQLite error means to a caller."""
     if isinstance(error, (apsw.BusyError, apsw.LockedError)):
@@ -111,6 +118,8 @@ def refusal(error: apsw.Error) -> RoostError:
         return Unavailable("the disk is full; nothing was stored", help="free some space", retry_after=5.0)
     if isinstance(error, apsw.ReadOnlyError):
         return Unavailable("the store's file or disk is read-only; nothing was stored", help="make it writable")
+    if misfits(error):
+        return StoreError(f"the store is damaged: {MISFIT}", help=WAYS_OUT.format(store="…"))
     return StoreError(
         f"the store failed: {error}", help="look at the disk and the system's log; then start Roost again"
     )

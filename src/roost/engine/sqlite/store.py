@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import apsw
 import msgspec
@@ -19,7 +19,7 @@ from roost.engine.reader import Session, SqlReader
 from roost.engine.reading import Reader
 from roost.engine.sqlengine import SqlEngine
 from roost.engine.sqlite.connection import CHECKSUM_VFS, open_reader, open_writer, refuse_network_filesystem
-from roost.engine.sqlite.driver import SqliteDriver, refusal
+from roost.engine.sqlite.driver import MISFIT, WAYS_OUT, SqliteDriver, misfits, refusal
 from roost.engine.sqlite.owner import Owner
 from roost.engine.sqlite.watch import Silence, Watch
 from roost.engine.store import Role, Signals, StoreInfo
@@ -146,7 +146,9 @@ class SqliteStore:
             try:
                 yield SqliteSession(connection)
             finally:
-                connection.execute("COMMIT")
+                # SQLite ends it by itself where a page cannot be read.
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
         except apsw.Error as error:
             raise refusal(error) from error
         finally:
@@ -208,6 +210,8 @@ def unreadable(path: str, error: apsw.Error) -> StoreError:
     """Why a file cannot be opened, and what to do."""
     if isinstance(error, apsw.NotADBError):
         return StoreError(f"{path} is not an SQLite database", help="give another path, or restore a backup")
+    if misfits(error):
+        return StoreError(f"{path} is damaged: {MISFIT}", help=WAYS_OUT.format(store=f"sqlite:///{quote(path)}"))
     if isinstance(error, (apsw.CorruptError, apsw.IOError)):
         return StoreError(f"{path} is damaged: {error}", help="restore a backup; look at the disk")
     return StoreError(f"{path} cannot be opened: {error}", help="look at the path and its permissions")
