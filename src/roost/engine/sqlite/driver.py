@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from roost.errors import RoostError, StoreError, Unavailable
 T = TypeVar("T")
 
 RETRIES = 10
+CLOSE_BUSY_MS = 200
 MISFIT = "a page does not fit its checksum, so the disk spoilt it or a program without Roost's checksums wrote it"
 WAYS_OUT = "if another SQLite program wrote to the file: roost db adopt --store {store}; else restore a backup"
 
@@ -61,6 +63,7 @@ class SqliteDriver:
         self._connection = connection
         self._lock = lock or threading.RLock()
         self._transaction: Transaction = SqliteTransaction(connection)
+        self._closed = False
 
     def transaction(self, work: Callable[[Transaction], T]) -> T:
         """``work`` in one transaction, on disk before this returns.
@@ -100,9 +103,17 @@ class SqliteDriver:
                 raise StoreError(f"the store cannot roll back: {error}") from error
 
     def close(self) -> None:
-        """Close the connection; SQLite checkpoints where it was the last."""
+        """Close the connection, with an empty WAL where nobody else is at work; twice does no harm.
+
+        What the WAL still holds, another SQLite program that looks at the file would write into it without checksums.
+        """
         with self._lock:
-            self._connection.close()
+            if not self._closed:
+                self._closed = True
+                self._connection.set_busy_timeout(CLOSE_BUSY_MS)
+                with contextlib.suppress(apsw.Error):
+                    self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self._connection.close()
 
 
 def misfits(error: apsw.Error) -> bool:
