@@ -63,7 +63,6 @@ class SqliteDriver:
         self._connection = connection
         self._lock = lock or threading.RLock()
         self._transaction: Transaction = SqliteTransaction(connection)
-        self._closed = False
 
     def transaction(self, work: Callable[[Transaction], T]) -> T:
         """``work`` in one transaction, on disk before this returns.
@@ -108,12 +107,11 @@ class SqliteDriver:
         What the WAL still holds, another SQLite program that looks at the file would write into it without checksums.
         """
         with self._lock:
-            if not self._closed:
-                self._closed = True
+            # Also where it was closed by another driver that shares it.
+            with contextlib.suppress(apsw.Error):
                 self._connection.set_busy_timeout(CLOSE_BUSY_MS)
-                with contextlib.suppress(apsw.Error):
-                    self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-                self._connection.close()
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._connection.close()
 
 
 def misfits(error: apsw.Error) -> bool:
