@@ -223,7 +223,6 @@ def told(reader: Reader) -> Iterator[object]:
     yield reader.runs("daily", 2, None)
     yield reader.holds(ListHolds(limit=2, all=True))
     yield reader.holds(ListHolds(limit=2))
-    yield reader.hold_facts(1)
     yield reader.workers(NOW - 5)
     yield reader.due()
     yield sorted(reader.finished_queues())

@@ -98,7 +98,7 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
     timeout = rules.timeout if request.timeout is None else request.timeout
     hold = request.hold or rules.hold
     if hold is not None:
-        row.hold = holds.from_rule(hold, subject_of(request), now, f"{path}hold")
+        row.hold = holds.from_rule(hold, subject(request.kind, request.input), now, f"{path}hold")
         state, reason, flags = State.HELD, "approval", flags | Flag.HOLDS
     row.unique = _unique(request, now, path)
     row.shape = Shape(
@@ -118,9 +118,9 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
     return row
 
 
-def subject_of(request: Request) -> str:
-    """What a person sees who must decide whether the job starts: its kind and its input."""
-    return f'{{"kind":"{request.kind}","input":{request.input}}}'
+def subject(kind: str, text: str) -> str:
+    """What a person sees who must decide whether a job starts: its kind and its input."""
+    return f'{{"kind":"{kind}","input":{text}}}'
 
 
 def check_size(text: str | bytes, limit: int, path: str) -> None:

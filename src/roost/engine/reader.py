@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from roost.domain.holds import HoldFacts
 from roost.domain.records import QueueRules
 from roost.domain.states import TERMINAL, State
 from roost.engine import listing, rows
@@ -165,14 +164,6 @@ class SqlReader:
         """One hold."""
         with self._session() as session:
             return rows.hold(_first(session.rows("hold_one", id=id), "hold", id))
-
-    def hold_facts(self, id: int) -> HoldFacts:
-        """One hold as the rules see it."""
-        with self._session() as session:
-            text = session.one("hold_facts", id=id)
-        if text is None:
-            raise _missing("hold", id)
-        return msgspec.json.decode(text, type=HoldFacts)
 
     def holds(self, query: ListHolds) -> HoldPage:
         """Open holds, first to expire first; or one job's; or all, last first."""

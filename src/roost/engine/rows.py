@@ -203,8 +203,3 @@ def worker(row: Row) -> Worker:
         started_at=timestamp(row[2]),
         seen_at=timestamp(row[3]),
     )
-
-
-def subject(kind: str, text: str) -> str:
-    """What a person sees who must decide whether a job starts: its kind and its input."""
-    return f'{{"kind":"{kind}","input":{text}}}'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roost.domain import holds, settle
-from roost.domain.admission import input_hash
+from roost.domain.admission import input_hash, subject
 from roost.domain.records import Flag, JobFacts
 from roost.domain.states import Event, State
 from roost.engine import rows
@@ -68,7 +68,7 @@ def reopen(transaction: Transaction, action: ReopenJobs, now: int) -> Acted:
     transaction.run("hold_outdate", ids=ids)
     apply(transaction, [Move(facts, event, "approval" if event is Event.REOPEN_HELD else None, 0)], now, effects)
     if event is Event.REOPEN_HELD and facts.options.hold is not None:
-        text = rows.subject(facts.kind, transaction.row("job_whole", id=facts.id)[0])
+        text = subject(facts.kind, transaction.row("job_whole", id=facts.id)[0])
         hold = holds.from_rule(facts.options.hold, text, now, "hold")
         transaction.run(
             "hold_put",
