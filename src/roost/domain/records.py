@@ -27,9 +27,13 @@ class Flag(IntFlag):
     """It was held at least once: a worker loads the decisions."""
     WATCHED = 16
     """A schedule waits for its end."""
+    FLOW = 32
+    """Other jobs wait for its end: dependents, a batch, a parent."""
+    LIMITED = 64
+    """It counts against limits while it runs."""
 
 
-SETTLE_FLAGS = Flag.CANCEL_REQUESTED | Flag.WATCHED
+SETTLE_FLAGS = Flag.CANCEL_REQUESTED | Flag.WATCHED | Flag.FLOW | Flag.LIMITED
 """The flags that make a success more than one guarded row."""
 
 
@@ -67,7 +71,7 @@ class UniqueClaim(msgspec.Struct, frozen=True, array_like=True):
 class HoldRow(msgspec.Struct, kw_only=True):
     """A hold about to be stored."""
 
-    reason: Literal["approval", "question", "manual"]
+    reason: Literal["approval", "question", "manual", "quarantine"]
     title: str
     subject: str
     """The JSON text that is shown and decided on."""

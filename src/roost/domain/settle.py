@@ -9,11 +9,14 @@ from typing import Literal
 
 import msgspec
 
+from roost.domain.holds import subject_hash
 from roost.domain.records import Flag, HoldRow, JobFacts
 from roost.domain.retry import RetryRule, delay_ms
 from roost.domain.states import TERMINAL, Event, State, follow
 
 DEFAULT_RETRY = RetryRule()
+DEADLY = 3
+"""A job under which this many workers died is held in quarantine."""
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +31,9 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     died: bool = False
     after_ms: int | None = None
     hold: HoldRow | None = None
+    exit: bool = False
+    """The rest of its chain is not needed."""
+    summary: str | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +47,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     flags: int
     finished_at: int | None
     outcome: str
+    hold: HoldRow | None = None
+    """The question that is opened with it."""
 
 
 SUCCEEDED = "succeeded"
@@ -52,7 +60,8 @@ def decide(facts: JobFacts, ending: Ending, now: int, rng_value: float) -> Verdi
     A requested cancel wins over whatever the handler returned after it; a passed deadline ends the job.
     """
     failures, deaths, flags = facts.failures, facts.deaths, facts.flags
-    event, reason, run_at = Event.SUCCEED, None, None
+    event, run_at, hold = Event.SUCCEED, None, ending.hold
+    reason = "early_exit" if ending.exit else None
     outcome = SUCCEEDED
     if ending.kind == "fail":
         failures += 1
@@ -70,11 +79,15 @@ def decide(facts: JobFacts, ending: Ending, now: int, rng_value: float) -> Verdi
     elif ending.kind == "release":
         event, outcome = Event.RELEASE, "released"
     elif ending.kind == "hold":
-        hold = ending.hold
         reason = hold.reason if hold else "manual"
         event, outcome, flags = Event.HOLD, "held", flags | Flag.HOLDS
     elif ending.kind == "cancel":
         event, reason, outcome = Event.CANCEL, "handler", "cancelled"
+
+    if deaths > facts.deaths and deaths >= DEADLY:
+        # Neither its retries nor its words count: whoever takes it next is likely to die as well.
+        event, reason, run_at, flags = Event.HOLD, "quarantine", None, flags | Flag.HOLDS
+        hold = _quarantine(deaths, ending)
 
     late = facts.deadline_at is not None and facts.deadline_at <= now
     if flags & Flag.CANCEL_REQUESTED or (late and event is not Event.SUCCEED):
@@ -92,6 +105,20 @@ def decide(facts: JobFacts, ending: Ending, now: int, rng_value: float) -> Verdi
         flags=flags & ~(Flag.CANCEL_REQUESTED | Flag.WATCHED) if terminal else flags,
         finished_at=now if terminal else None,
         outcome=outcome,
+        hold=hold if state is State.HELD else None,
+    )
+
+
+def _quarantine(deaths: int, ending: Ending) -> HoldRow:
+    """Shows what is known of the last death, such as its signal and memory: a person decides whether it runs again."""
+    subject = f'{{"deaths":{deaths},"last":{ending.error or "null"}}}'
+    return HoldRow(
+        reason="quarantine",
+        title=f"{deaths} workers died under it",
+        subject=subject,
+        subject_hash=subject_hash(subject),
+        deadline=None,
+        on_expiry="deny",
     )
 
 

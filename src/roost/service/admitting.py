@@ -35,6 +35,10 @@ def is_plain(job: NewJob) -> bool:
         and job.deadline is None
         and job.hold is None
         and job.owner is None
+        and job.limits is None
+        and job.after is None
+        and job.batch is None
+        and job.parent is None
     )
 
 

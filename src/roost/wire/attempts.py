@@ -68,16 +68,30 @@ class NewHold(Wire, kw_only=True):
     on_expiry: Literal["deny", "approve"] = "deny"
 
 
+class NewWait(Wire, kw_only=True):
+    """What a job waits for, occupying no worker: the end of all ``jobs``, or a signal's arrival.
+
+    A signal sent since the job was created counts, each once for a job; its data becomes the recorded step ``step``.
+    ``timeout`` makes the job go on without it.
+    """
+
+    jobs: Annotated[list[JobId], msgspec.Meta(min_length=1, max_length=1000)] | None = None
+    signal: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    step: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    timeout: Duration | None = None
+
+
 class Outcome(Wire, kw_only=True):
     """How an attempt ended, fenced by its token.
 
-    ``succeed`` with ``result``; ``fail`` with ``error`` (``fatal``: no retry; ``after``: this delay instead of the
-    rule's); ``snooze`` and ``sleep`` for ``after``; ``cancel``; ``release`` (interrupted, not failed); ``hold``.
+    ``succeed`` with ``result`` (``exit``: the rest of its chain is not needed); ``fail`` with ``error`` (``fatal``: no
+    retry; ``after``: this delay instead of the rule's); ``snooze`` and ``sleep`` for ``after``; ``cancel``; ``release``
+    (interrupted, not failed); ``hold``; ``wait``.
     """
 
     id: JobId
     token: Token
-    outcome: Literal["succeed", "fail", "snooze", "sleep", "cancel", "release", "hold"] = "succeed"
+    outcome: Literal["succeed", "fail", "snooze", "sleep", "cancel", "release", "hold", "wait"] = "succeed"
     result: MaybeJson = None
     error: ErrorInfo | None = None
     fatal: bool = False
@@ -86,6 +100,10 @@ class Outcome(Wire, kw_only=True):
     """The handler's process died under it (signal, memory, crash)."""
     after: Duration | None = None
     hold: NewHold | None = None
+    exit: bool = False
+    wait: NewWait | None = None
+    summary: Annotated[str, msgspec.Meta(max_length=4000)] | None = None
+    """A sentence or two for people, beside the result."""
 
 
 class SettleJobs(Wire, kw_only=True):

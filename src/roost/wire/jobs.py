@@ -18,6 +18,10 @@ Duration = Annotated[
     str, msgspec.Meta(description='such as "30s", "5m", "1h30m"', extra_json_schema={"examples": ["30s"]})
 ]
 JobId = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Ref = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
+"""A name for a job among the jobs of one request."""
+InputPath = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+"""Keys of nested objects, joined by dots."""
 Json = msgspec.Raw
 NULL: Json = msgspec.Raw(b"null")
 if TYPE_CHECKING:
@@ -28,12 +32,33 @@ else:
 
 
 class Unique(Wire, kw_only=True):
-    """At most one job holds ``key`` (within its scope) until it ends, or ``within`` a period from the enqueue."""
+    """At most one job holds ``key`` (within its scope) until it ends, or ``within`` a period from the enqueue.
 
-    key: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    Instead of a key, ``fields`` names paths of the input (``"user.id"``) whose values make it. Where the key is held:
+    ``return`` answers with the holder, ``reject`` refuses, ``replace`` cancels a holder that has not started and takes
+    its place, ``reschedule`` gives such a holder this request's ``run_at``. Another input than the holder's is a conflict,
+    but for ``replace``; so is a holder that runs, for ``replace`` and ``reschedule``.
+    """
+
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    fields: Annotated[list[InputPath], msgspec.Meta(min_length=1, max_length=16)] | None = None
     scope: Literal["kind", "queue", "global"] = "kind"
     within: Duration | None = None
-    on_conflict: Literal["return", "reject"] = "return"
+    on_conflict: Literal["return", "reject", "replace", "reschedule"] = "return"
+
+
+class Limit(Wire, kw_only=True):
+    """The job counts against ``key``: at most ``concurrency`` run at once, and no more than ``rate`` start.
+
+    ``rate`` is such as ``"100/m"`` (s, m, h, d); ``burst`` may start at once (default: what the rate allows in one of its
+    periods). ``cost`` is how much of either the job takes. All limits of a job must have room before it starts.
+    """
+
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    rate: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+    burst: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    cost: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
 
 
 class NewJob(Wire, kw_only=True):
@@ -60,6 +85,17 @@ class NewJob(Wire, kw_only=True):
     hold: HoldRule | None = None
     tags: dict[str, str] | None = None
     owner: str | None = None
+    limits: Annotated[list[Limit], msgspec.Meta(max_length=8)] | None = None
+    ref: Ref | None = None
+    """What other jobs of the same request call it in ``after``."""
+    after: Annotated[list[JobId | Ref], msgspec.Meta(max_length=1000)] | None = None
+    """Jobs that must end first: ids, or refs of this request."""
+    after_failure: Literal["cancel", "fail", "run"] = "cancel"
+    """What becomes of it when one of those does not succeed."""
+    batch: JobId | None = None
+    """The open batch it joins."""
+    parent: JobId | None = None
+    """The job whose work it is part of."""
 
 
 class EnqueueJobs(Wire, kw_only=True):

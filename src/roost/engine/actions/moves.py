@@ -8,7 +8,7 @@ from roost.domain.records import JobFacts
 from roost.domain.states import TERMINAL, Event, follow
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
-from roost.engine.work import settles
+from roost.engine.work.changes import Change, follow_up
 from roost.engine.work.texts import pack
 
 
@@ -28,6 +28,7 @@ def apply(transaction: Transaction, moves: list[Move], now: int, effects: Effect
         return
     rows = []
     ended = []
+    changes = []
     for move in moves:
         facts = move.facts
         state = follow(facts.state, move.event)
@@ -36,11 +37,12 @@ def apply(transaction: Transaction, moves: list[Move], now: int, effects: Effect
             ended.append(facts.id)
         failures = facts.failures if move.failures is None else move.failures
         rows.append((facts.id, facts.state, state, move.reason, now if terminal else None, facts.flags, failures))
-        settles.note(effects, facts.id, facts.queue, state, facts.flags)
+        changes.append(Change(facts.id, facts.queue, facts.state, state, move.reason, facts.flags))
     if transaction.run("job_move", rows=pack(rows)) != len(rows):
         raise Retry
     if ended:
         transaction.run("hold_withdraw", ids=pack(ended), now=now)
+    follow_up(transaction, changes, now, effects)
 
 
 def record(transaction: Transaction, events: list[tuple[int | None, str, str, dict[str, object]]], now: int) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from roost.domain.records import SETTLE_FLAGS, Flag, JobFacts
+from roost.domain.records import SETTLE_FLAGS, JobFacts
 from roost.domain.settle import SUCCEEDED, Ending, Verdict, decide
-from roost.domain.states import TERMINAL, State
+from roost.domain.states import State
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects, SettledRow, SettleRow
+from roost.engine.work.changes import Change, follow_up
 from roost.engine.work.enqueues import note_due
 from roost.engine.work.texts import pack, unpack
 from roost.errors import LeaseLost
@@ -169,24 +170,18 @@ def write(
         transaction.run("result_put", rows=pack(results))
     holds = [
         (facts.id, hold.reason, hold.title, hold.subject, hold.subject_hash, hold.deadline, hold.on_expiry)
-        for facts, ending, verdict in verdicts
-        if verdict.state is State.HELD and (hold := ending.hold)
+        for facts, _, verdict in verdicts
+        if (hold := verdict.hold)
     ]
     if holds:
         transaction.run("hold_put", rows=pack(holds), now=now)
-    for facts, ending, verdict in verdicts:
-        note(effects, facts.id, facts.queue, verdict.state, facts.flags)
+    for _, _, verdict in verdicts:
         if verdict.run_at is not None:
             note_due(effects, verdict.run_at)
-        if ending.hold and ending.hold.deadline is not None:
-            note_due(effects, ending.hold.deadline)
-
-
-def note(effects: Effects, id: int, queue: str, state: State, flags: int) -> None:
-    """What a job's new state means for those who wait."""
-    if state is State.READY:
-        effects.ready[queue] = effects.ready.get(queue, 0) + 1
-    elif state in TERMINAL:
-        effects.ended.append(id)
-        if flags & Flag.WATCHED:
-            effects.schedules = True
+        if verdict.hold and verdict.hold.deadline is not None:
+            note_due(effects, verdict.hold.deadline)
+    changes = [
+        Change(facts.id, facts.queue, State.RUNNING, verdict.state, verdict.reason, facts.flags)
+        for facts, _, verdict in verdicts
+    ]
+    follow_up(transaction, changes, now, effects)
