@@ -69,7 +69,6 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.RUNNING, Event.RELEASE): State.READY,
     (State.RUNNING, Event.HOLD): State.HELD,
     (State.RUNNING, Event.CANCEL): State.CANCELLED,
-    (State.READY, Event.POSTPONE): State.WAITING,
     (State.HELD, Event.APPROVE): State.READY,
     (State.HELD, Event.DENY): State.FAILED,
     (State.HELD, Event.CANCEL): State.CANCELLED,

@@ -16,8 +16,8 @@ class NewBatch(Wire, kw_only=True):
     """A batch with its first jobs, in one transaction; while it is open, jobs join it by naming it.
 
     When a sealed batch's last job has ended, by whatever way, its callbacks are enqueued, once: ``on_complete`` always,
-    ``on_success`` where all succeeded, ``on_failure`` where not. A ``chain`` runs its jobs one after the other: a job that
-    does not succeed cancels those behind it, and so does one that exits early, which is no failure.
+    ``on_success`` where all succeeded, ``on_failure`` where not. A ``chain`` runs its jobs one after the other: a job
+    that does not succeed cancels those behind it, and so does one that exits early, which is no failure.
     """
 
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""

@@ -36,8 +36,8 @@ class Unique(Wire, kw_only=True):
 
     Instead of a key, ``fields`` names paths of the input (``"user.id"``) whose values make it. Where the key is held:
     ``return`` answers with the holder, ``reject`` refuses, ``replace`` cancels a holder that has not started and takes
-    its place, ``reschedule`` gives such a holder this request's ``run_at``. Another input than the holder's is a conflict,
-    but for ``replace``; so is a holder that runs, for ``replace`` and ``reschedule``.
+    its place, ``reschedule`` gives such a holder this request's ``run_at``. Another input than the holder's is a
+    conflict, but for ``replace``; so is a holder that runs, for ``replace`` and ``reschedule``.
     """
 
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
@@ -50,8 +50,8 @@ class Unique(Wire, kw_only=True):
 class Limit(Wire, kw_only=True):
     """The job counts against ``key``: at most ``concurrency`` run at once, and no more than ``rate`` start.
 
-    ``rate`` is such as ``"100/m"`` (s, m, h, d); ``burst`` may start at once (default: what the rate allows in one of its
-    periods). ``cost`` is how much of either the job takes. All limits of a job must have room before it starts.
+    ``rate`` is such as ``"100/m"`` (s, m, h, d); ``burst`` may start at once (default: what the rate allows in one
+    of its periods). ``cost`` is how much of either the job takes. All limits of a job must have room before it starts.
     """
 
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
