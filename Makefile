@@ -29,7 +29,7 @@ demo: setup ## the daily brief, end to end (ARGS=--yes approves by itself)
 test: setup ## the test suite (ARGS="tests/domain -k retry")
 	$(BIN)/python -m pytest $(ARGS)
 
-check: setup ## lint, types, layers, sizes, generated code, SQL catalogues
+check: setup ## lint, types, layers, sizes, generated code, SQL catalogues, features' tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check --config scripts/ruff_injected.toml src/roost/domain src/roost/engine src/roost/service
@@ -39,6 +39,7 @@ check: setup ## lint, types, layers, sizes, generated code, SQL catalogues
 	$(BIN)/python -m scripts.check_generated
 	$(BIN)/python -m scripts.check_catalogues
 	$(BIN)/python -m scripts.check_hosts
+	$(BIN)/python -m scripts.feature_tests
 
 bench: setup ## throughput and latency on both engines (ARGS to choose)
 	$(BIN)/python -m bench $(ARGS)

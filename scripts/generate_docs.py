@@ -24,6 +24,7 @@ from roost.errors import BY_CODE, RoostError
 from roost.server.guard import Limits
 from roost.server.settings import Settings
 from roost.wire.contract import OPERATIONS, PREFIX
+from scripts import feature_tests
 from scripts.source_files import ROOT
 
 CLI = Path("docs/guides/cli.md")
@@ -33,7 +34,7 @@ _PLACE = re.compile(r"(<!-- generated: (?P<name>\w+) -->\n).*?(<!-- end -->)", r
 
 def generated(root: Path = ROOT) -> dict[Path, str]:
     """Each document's path and the text it should have."""
-    made = {CLI: cli_reference()}
+    made = {CLI: cli_reference(), feature_tests.DOCUMENT: feature_tests.document(root)}
     for path in WITH_TABLES:
         text = (root / path).read_text()
         made[path] = _PLACE.sub(lambda found: f"{found[1]}{TABLES[found['name']]()}{found[3]}", text)
@@ -42,7 +43,7 @@ def generated(root: Path = ROOT) -> dict[Path, str]:
 
 def existing(root: Path = ROOT) -> dict[Path, str]:
     """Each document's path and the text it has."""
-    paths = [path for path in (CLI, *WITH_TABLES) if (root / path).exists()]
+    paths = [path for path in (CLI, feature_tests.DOCUMENT, *WITH_TABLES) if (root / path).exists()]
     return {path: (root / path).read_text() for path in paths}
 
 
