@@ -63,7 +63,7 @@ def document(root: Path = ROOT) -> str:
     tests = marked_tests(root)
     parts = [
         "# Features and their tests",
-        "Made by `make generate` from `tests/features.toml` and the marks of the tests. A test named here runs on SQLite "
+        "Made by `make generate` from `tests/features.toml` and the marks of the tests. One named here runs on SQLite "
         "and on PostgreSQL wherever the promise is the store's to keep.",
     ]
     section = ""

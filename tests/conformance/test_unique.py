@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from roost.domain.settle import Ending
 from roost.engine.protocol import Batch, CancelJobs, ClaimAnswer, ClaimWork, DeleteJobs, Operation, ReopenJobs
 from roost.wire.problems import Problem
 from tests.conformance.bench import Bench, row
+
+pytestmark = pytest.mark.feature("unique")
 
 
 def test_one_key_is_one_job_within_a_call_and_between_calls(bench: Bench) -> None:

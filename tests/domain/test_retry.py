@@ -9,6 +9,8 @@ from roost.domain.duration import LONGEST_MS, format_duration, parse_duration
 from roost.domain.retry import MOST_RETRIES, RetryRule, delay_ms, validate
 from roost.errors import InvalidDuration, InvalidRequest
 
+pytestmark = pytest.mark.feature("retries")
+
 PLAIN = 0.5
 """The random value that leaves a delay as it is."""
 

@@ -9,6 +9,8 @@ import pytest
 
 from roost.domain.schedule import ScheduleRule, fires_between, next_fire, preview, validate
 
+pytestmark = [pytest.mark.feature("cron"), pytest.mark.feature("schedule-policies")]
+
 
 def ms(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp() * 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from roost.domain.fires import CronFires
 from roost.domain.schedule import ScheduleRule, fires_between, next_fire
 from roost.errors import InvalidCron
 from tests.domain.oracle import OracleCron, days_of_change, expected_fires
+
+pytestmark = pytest.mark.feature("cron")
 
 DAY = 86_400
 

@@ -25,6 +25,8 @@ from roost.domain.schedule import (
     preview,
 )
 
+pytestmark = pytest.mark.feature("schedule-policies")
+
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR

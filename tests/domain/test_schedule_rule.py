@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from roost.domain.schedule import ScheduleRule, describe, next_fire, preview, validate
 from roost.errors import InvalidCron, InvalidDuration, InvalidRequest, InvalidZone, RoostError
 
+pytestmark = pytest.mark.feature("cron")
+
 
 def ms(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp() * 1000)

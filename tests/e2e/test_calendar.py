@@ -19,6 +19,8 @@ from roost.wire.jobs import ListJobs, NewJob
 from roost.wire.schedules import ListRuns, PreviewRule, PutSchedule, ScheduleRef
 from tests.service.virtual_clock import START, VirtualClock, settle
 
+pytestmark = [pytest.mark.feature("cron"), pytest.mark.feature("schedule-policies")]
+
 SELDOM = RuntimeSettings(safety_seconds=10_000_000)
 """For days of virtual time: the loops are on time by what they are told, not by looking often."""
 

@@ -8,10 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+import pytest
+
 import roost
 from roost.domain.schedule import ScheduleRule
 from roost.wire.schedules import Run
 from tests.e2e.stand import ended, eventually, working
+
+pytestmark = pytest.mark.feature("schedule-policies")
 
 Overlap = Literal["skip", "allow", "queue", "replace"]
 

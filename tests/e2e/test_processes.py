@@ -14,11 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 
 import roost
 from roost.errors import RoostError
 from roost.wire.jobs import NewJob
 from tests.e2e.stand import SECONDS, ended, eventually, working
+
+pytestmark = pytest.mark.feature("shutdown")
 
 GRACE = 10.0
 NO_PATIENCE = roost.Patience(seconds=0.0)

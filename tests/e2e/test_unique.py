@@ -14,6 +14,8 @@ from roost.errors import UniqueConflict
 from roost.wire.jobs import Enqueued, NewJob, Unique
 from tests.e2e.stand import Stand, ended, eventually, open_hold, until, working
 
+pytestmark = pytest.mark.feature("unique")
+
 CLIENTS = 4
 TIMES = 100
 

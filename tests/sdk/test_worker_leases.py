@@ -23,6 +23,8 @@ from roost.wire.attempts import Heartbeat
 from roost.wire.contract import CLAIM, HEARTBEAT, SETTLE, Operation
 from tests.sdk.harness import Bench
 
+pytestmark = pytest.mark.feature("leases")
+
 Failure = Callable[[str], RoostError | None]
 
 

@@ -21,6 +21,8 @@ from tests.service.conftest import MakeRuntime
 from tests.service.virtual_clock import START, VirtualClock
 from tests.service.watched_store import WatchedStore
 
+pytestmark = [pytest.mark.feature("schedule-policies"), pytest.mark.feature("schedule-runs")]
+
 MINUTE = 60_000
 SELDOM = RuntimeSettings(safety_seconds=3600)
 """For days of virtual time: the loops are on time by what they are told, not by looking often."""

@@ -21,6 +21,8 @@ from tests.service.conftest import MakeRuntime
 from tests.service.virtual_clock import VirtualClock, settle
 from tests.service.watched_store import WatchedStore
 
+pytestmark = pytest.mark.feature("claim")
+
 
 async def test_a_waiting_claim_joins_the_transaction_that_feeds_it(
     memory_store: WatchedStore, make_runtime: MakeRuntime
