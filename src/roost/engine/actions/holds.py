@@ -8,7 +8,7 @@ from roost.domain import holds
 from roost.domain.states import Event, State, follow
 from roost.engine import rows
 from roost.engine.actions.jobs import facts_or_refuse
-from roost.engine.actions.moves import Move, apply
+from roost.engine.work.moves import Move, apply
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Acted, DecideHold, Effects, ExtendHold
 from roost.engine.work.enqueues import note_due

@@ -9,7 +9,7 @@ from roost.domain.settle import Ending, decide
 from roost.domain.states import Event, State
 from roost.engine.actions import holds
 from roost.engine.actions.jobs import forget
-from roost.engine.actions.moves import Move, apply, record
+from roost.engine.work.moves import Move, apply, record
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Acted, Effects, Promote, Prune, PruneOld, Reap
 from roost.engine.work.settles import facts_of, write

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from roost.engine.actions.moves import record
+from roost.engine.work.moves import record
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Acted, Effects, SetQueuePaused, SetQueueRules
 

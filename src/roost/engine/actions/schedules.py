@@ -8,7 +8,7 @@ from roost.domain import settle
 from roost.domain.records import Flag
 from roost.domain.states import TERMINAL, Event
 from roost.engine import rows
-from roost.engine.actions.moves import Move, apply, record
+from roost.engine.work.moves import Move, apply, record
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Acted, DeleteSchedule, Effects, Fire, FireSchedule, PutSchedule, SetSchedulePaused
 from roost.engine.work import enqueues
