@@ -46,7 +46,8 @@ SUBJECT = '{"mail":"hello"}'
 def row(kind: str = "mail", text: str = '{"user":7}', *, now: int = START, **wishes: Any) -> JobRow:
     """An admitted job; ``unique`` is a key, the rest as in `roost.domain.admission.Request`."""
     unique = wishes.pop("unique", None)
-    wish = UniqueWish(key=unique, scope="kind", within=wishes.pop("within", None), reject=False) if unique else None
+    conflict = wishes.pop("on_conflict", "return")
+    wish = UniqueWish(key=unique, within=wishes.pop("within", None), on_conflict=conflict) if unique else None
     rules: QueueRules = wishes.pop("rules", PLAIN)
     return admit(Request(kind=kind, input=text, unique=wish, **wishes), rules, now)
 

@@ -49,6 +49,9 @@ SEND: dict[Event, Callable[[Bench, int, str], None]] = {
     Event.FAIL: _settle("fail", fatal=True),
     Event.POSTPONE: _settle("snooze", after_ms=60_000),
     Event.RELEASE: _settle("release"),
+    Event.RESCHEDULE: lambda bench, id, token: (
+        bench.enqueue(unique="k", delay="2h", on_conflict="reschedule") and None  # type: ignore[func-returns-value]
+    ),
     Event.HOLD: _hold,
     Event.APPROVE: _decide("approve"),
     Event.DENY: _decide("deny"),
@@ -68,6 +71,8 @@ def _prepared(bench: Bench, state: State, event: Event) -> tuple[int, str]:
     wishes: dict[str, object] = {"retry": RetryRule(retries=1)}
     if event is Event.EXPIRE and state in (State.WAITING, State.READY, State.HELD):
         wishes["ttl"] = "10m"
+    if event is Event.RESCHEDULE:
+        wishes["unique"] = "k"
     if state is State.WAITING:
         return bench.enqueue(delay="15m" if event is Event.EXPIRE else "1h", **wishes)[0], ""
     if state is State.HELD:

@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from roost.domain.records import HoldRule
 from roost.domain.settle import Ending
+from roost.domain.states import State
 from roost.engine.protocol import Batch, CancelJobs, ClaimAnswer, ClaimWork, DeleteJobs, Operation, ReopenJobs
+from roost.wire.codec import timestamp
 from roost.wire.problems import Problem
 from tests.conformance.bench import Bench, row
 
@@ -161,3 +164,60 @@ def test_a_clock_that_goes_back_loses_no_result_and_no_order(bench: Bench) -> No
     job = bench.job(first)
     assert bytes(job.result or b"") == b"1"
     assert job.created_at <= (job.started_at or "") <= (job.finished_at or "")
+
+
+def test_replace_takes_the_place_of_a_job_that_has_not_started(bench: Bench) -> None:
+    (held,) = bench.enqueue(unique="k", text="1", hold=HoldRule())
+    (second,) = bench.enqueue(unique="k", text="2", on_conflict="replace")
+    assert (bench.state(held), bench.job(held).reason) == (State.CANCELLED, "replaced")
+    token, (taken,) = bench.take(5)
+    assert taken == second
+    answers = bench.enqueue_rows([row(now=bench.now, unique="k", text="3", on_conflict="replace")])
+    assert isinstance(answers, list)
+    assert answers[0].problem is not None, "a running job is not replaced"
+    assert answers[0].problem.code == "unique_conflict"
+    bench.settle(second, token)
+    (third,) = bench.enqueue(unique="k", text="4", on_conflict="replace")
+    assert bench.take(5)[1] == [third]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_the_last_of_many_that_replace_each_other_is_left(bench: Bench, together: bool) -> None:
+    rows = [row(now=bench.now, unique="k", text=str(number), on_conflict="replace") for number in range(4)]
+    calls = [rows] if together else [[each] for each in rows]
+    ids = []
+    for call in calls:
+        answers = bench.enqueue_rows(call)
+        assert isinstance(answers, list)
+        assert not any(answer.problem or answer.duplicate for answer in answers)
+        ids += [answer.id for answer in answers]
+    assert [bench.state(id) for id in ids] == [State.CANCELLED] * 3 + [State.READY]
+    assert bench.take(5)[1] == ids[-1:]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_reschedule_moves_the_start_of_a_job_that_has_not_started(bench: Bench, together: bool) -> None:
+    now = bench.now
+    rows = [row(now=now, unique="k", delay=delay, on_conflict="reschedule") for delay in ("1s", "1h", "30m")]
+    answers = []
+    for call in [rows] if together else [[each] for each in rows]:
+        told = bench.enqueue_rows(call)
+        assert isinstance(told, list)
+        answers += told
+    assert [(answer.id, answer.duplicate) for answer in answers] == [(answers[0].id, place > 0) for place in range(3)]
+    id = answers[0].id
+    assert bench.job(id).run_at == timestamp(now + 30 * 60_000)
+    bench.expire(10 * 60_000)
+    assert bench.state(id) is State.WAITING, "the first time does not count any more"
+    assert bench.enqueue(unique="k", on_conflict="reschedule") == [id], "no time at all is now"
+    assert bench.state(id) is State.READY
+    changed = bench.enqueue_rows([row(now=bench.now, unique="k", text="2", delay="1h", on_conflict="reschedule")])
+    assert isinstance(changed, list)
+    assert changed[0].problem is not None, "another input is a conflict"
+    token, _ = bench.take()
+    refused = bench.enqueue_rows([row(now=bench.now, unique="k", delay="1h", on_conflict="reschedule")])
+    assert isinstance(refused, list)
+    assert refused[0].problem is not None, "a running job is not rescheduled"
+    bench.settle(id, token)
+    (after,) = bench.enqueue(unique="k", delay="1h", on_conflict="reschedule")
+    assert after != id

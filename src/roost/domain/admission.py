@@ -11,7 +11,7 @@ import msgspec
 from roost.domain import holds
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name, is_name
-from roost.domain.records import Flag, HoldRule, JobOptions, JobRow, QueueRules, Shape, UniqueClaim
+from roost.domain.records import Flag, HoldRule, JobOptions, JobRow, OnConflict, QueueRules, Shape, UniqueClaim
 from roost.domain.retry import RetryRule
 from roost.domain.retry import validate as validate_retry
 from roost.domain.states import State
@@ -22,6 +22,7 @@ INPUT_LIMIT = 256 * 1024
 SAVED_LIMIT = 1024 * 1024
 """Bytes of a step's output or a state blob."""
 TAGS_LIMIT = 32
+LONGEST_KEY = 256
 LATEST = 253402300799000
 """The last millisecond a time may name: 9999-12-31."""
 
@@ -29,10 +30,11 @@ LATEST = 253402300799000
 class UniqueWish(msgspec.Struct, frozen=True, kw_only=True):
     """A unique rule as asked for; see `roost.wire.jobs.Unique`."""
 
-    key: str
-    scope: str
-    within: str | None
-    reject: bool
+    key: str | None = None
+    fields: list[str] | None = None
+    scope: str = "kind"
+    within: str | None = None
+    on_conflict: OnConflict = "return"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,11 +166,34 @@ def _unique(request: Request, now: int, path: str) -> UniqueClaim | None:
     wish = request.unique
     if wish is None:
         return None
+    if (wish.key is None) == (wish.fields is None):
+        raise InvalidRequest("give a key or the fields that make one", path=f"{path}unique.key", help="one of the two")
+    key = wish.key if wish.fields is None else _key_of(request.input, wish.fields, f"{path}unique.fields")
     scope = {"kind": f"kind:{request.kind}", "queue": f"queue:{request.queue}", "global": "global"}[wish.scope]
     until = None if wish.within is None else now + parse_duration(wish.within, path=f"{path}unique.within")
     return UniqueClaim(
-        key=f"{scope}\n{wish.key}", input_hash=input_hash(request.kind, request.input), until=until, reject=wish.reject
+        key=f"{scope}\n{key}",
+        input_hash=input_hash(request.kind, request.input),
+        until=until,
+        on_conflict=wish.on_conflict,
     )
+
+
+def _key_of(text: str, fields: list[str], path: str) -> str:
+    """The values of these fields of the input, as one key; raises `InvalidRequest` for a field it does not have."""
+    document = msgspec.json.decode(text)
+    parts = []
+    for index, field in enumerate(fields):
+        value = document
+        for name in field.split("."):
+            if not isinstance(value, dict) or name not in value:
+                raise InvalidRequest(
+                    f"the input has no field {field!r}", path=f"{path}[{index}]", help="a key is made of what is there"
+                )
+            value = value[name]
+        parts.append(f"{field}={msgspec.json.encode(value, order='deterministic').decode()}")
+    key = "&".join(parts)
+    return key if len(key) <= LONGEST_KEY else f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _tags(tags: dict[str, str] | None, path: str) -> dict[str, str] | None:

@@ -64,8 +64,11 @@ class UniqueClaim(msgspec.Struct, frozen=True, array_like=True):
     key: str
     input_hash: str
     until: int | None
-    reject: bool
-    """True: a live holder is an error even for the same input."""
+    on_conflict: OnConflict = "return"
+
+
+OnConflict = Literal["return", "reject", "replace", "reschedule"]
+"""What becomes of a wish for a key that a live job holds."""
 
 
 class HoldRow(msgspec.Struct, kw_only=True):

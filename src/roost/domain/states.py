@@ -40,6 +40,8 @@ class Event(StrEnum):
     """The handler asked for later: a snooze, a sleep, or a failure-free release."""
     RELEASE = "release"
     """The attempt ended without a verdict and the job may be taken at once."""
+    RESCHEDULE = "reschedule"
+    """It was given another time to start."""
     HOLD = "hold"
     """A person must decide first."""
     APPROVE = "approve"
@@ -55,10 +57,12 @@ TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPI
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.WAITING, Event.DUE): State.READY,
+    (State.WAITING, Event.RESCHEDULE): State.WAITING,
     (State.WAITING, Event.CANCEL): State.CANCELLED,
     (State.WAITING, Event.EXPIRE): State.EXPIRED,
     (State.WAITING, Event.FAIL): State.FAILED,
     (State.READY, Event.CLAIM): State.RUNNING,
+    (State.READY, Event.RESCHEDULE): State.WAITING,
     (State.READY, Event.CANCEL): State.CANCELLED,
     (State.READY, Event.EXPIRE): State.EXPIRED,
     (State.READY, Event.FAIL): State.FAILED,

@@ -59,7 +59,9 @@ def to_request(job: NewJob, text: str, *, schedule: str | None = None, fire_at: 
         retry=job.retry,
         unique=None
         if wish is None
-        else UniqueWish(key=wish.key, scope=wish.scope, within=wish.within, reject=wish.on_conflict == "reject"),
+        else UniqueWish(
+            key=wish.key, fields=wish.fields, scope=wish.scope, within=wish.within, on_conflict=wish.on_conflict
+        ),
         hold=job.hold,
         tags=job.tags,
         owner=job.owner,

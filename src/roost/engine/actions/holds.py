@@ -8,10 +8,10 @@ from roost.domain import holds
 from roost.domain.states import Event, State, follow
 from roost.engine import rows
 from roost.engine.actions.jobs import facts_or_refuse
-from roost.engine.work.moves import Move, apply
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Acted, DecideHold, Effects, ExtendHold
-from roost.engine.work.enqueues import note_due
+from roost.engine.work.changes import note_due
+from roost.engine.work.moves import Move, apply
 from roost.engine.work.texts import pack
 from roost.errors import NotFound
 from roost.wire.codec import encode

@@ -7,11 +7,11 @@ from roost.domain.admission import input_hash, subject
 from roost.domain.records import Flag, JobFacts
 from roost.domain.states import Event, State
 from roost.engine import rows
-from roost.engine.work.moves import Move, apply, record
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Acted, CancelJobs, DeleteJobs, Effects, ReopenJobs
-from roost.engine.work.enqueues import note_due
-from roost.engine.work.settles import facts_of
+from roost.engine.work.changes import note_due
+from roost.engine.work.facts import facts_of
+from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.texts import pack, unpack
 from roost.errors import Conflict, NotFound, UniqueConflict
 from roost.wire.codec import encode

@@ -9,10 +9,11 @@ from roost.domain.settle import Ending, decide
 from roost.domain.states import Event, State
 from roost.engine.actions import holds
 from roost.engine.actions.jobs import forget
-from roost.engine.work.moves import Move, apply, record
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Acted, Effects, Promote, Prune, PruneOld, Reap
-from roost.engine.work.settles import facts_of, write
+from roost.engine.work.facts import facts_of
+from roost.engine.work.moves import Move, apply, record
+from roost.engine.work.settles import write
 from roost.engine.work.texts import pack, unpack
 
 LOST = Ending(kind="lost", error='{"type":"LeaseLost","message":"the worker was not heard of until its lease ran out"}')

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from roost.engine.work.moves import record
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Acted, Effects, SetQueuePaused, SetQueueRules
+from roost.engine.work.moves import record
 
 
 def pause(transaction: Transaction, action: SetQueuePaused, now: int) -> Acted:

@@ -8,11 +8,11 @@ from roost.domain import settle
 from roost.domain.records import Flag
 from roost.domain.states import TERMINAL, Event
 from roost.engine import rows
-from roost.engine.work.moves import Move, apply, record
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Acted, DeleteSchedule, Effects, Fire, FireSchedule, PutSchedule, SetSchedulePaused
 from roost.engine.work import enqueues
-from roost.engine.work.settles import facts_of
+from roost.engine.work.facts import facts_of
+from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.texts import pack
 from roost.errors import NotFound
 from roost.wire.codec import encode

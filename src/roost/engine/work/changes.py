@@ -34,3 +34,9 @@ def follow_up(transaction: Transaction, changes: list[Change], now: int, effects
             effects.ended.append(change.id)
             if change.flags & Flag.WATCHED:
                 effects.schedules = True
+
+
+def note_due(effects: Effects, at: int) -> None:
+    """Something stored now wants attention at ``at``."""
+    if effects.due_at is None or at < effects.due_at:
+        effects.due_at = at

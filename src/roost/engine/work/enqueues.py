@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from roost.domain.records import JobRow, Shape, UniqueClaim
+from roost.domain.records import JobRow, Shape
 from roost.domain.states import State
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Batch, Effects, EnqueuedRow, EnqueueWork
+from roost.engine.work import keys
+from roost.engine.work.changes import note_due
 from roost.engine.work.operations import Known
-from roost.engine.work.texts import pack, unpack
-from roost.errors import UniqueConflict
+from roost.engine.work.texts import pack
 from roost.wire.problems import Problem
 
 
@@ -43,12 +44,17 @@ def apply(transaction: Transaction, batch: Batch, known: Known, effects: Effects
 
 def insert(transaction: Transaction, rows: list[JobRow], now: int, effects: Effects) -> list[EnqueuedRow]:
     """Store ``rows`` (or find the jobs that hold their unique keys); an answer for each."""
-    if not rows:
-        return []
+    answers: list[EnqueuedRow] = []
+    for part in keys.rounds(rows):
+        answers += _insert_round(transaction, part, now, effects)
+    return answers
+
+
+def _insert_round(transaction: Transaction, rows: list[JobRow], now: int, effects: Effects) -> list[EnqueuedRow]:
     taken: dict[int, EnqueuedRow] = {}
     dead: dict[str, int] = {}
     if any(row.unique for row in rows):
-        taken, dead = _look_up_keys(transaction, rows, now)
+        taken, dead = keys.look_up(transaction, rows, now, effects)
     new = [place for place in range(len(rows)) if place not in taken]
     ids = transaction.allocate(len(new)) if new else []
     answers = taken | {place: EnqueuedRow(id) for place, id in zip(new, ids, strict=True)}
@@ -100,9 +106,9 @@ def _insert(
         for _, hold in held:
             if hold.deadline is not None:
                 note_due(effects, hold.deadline)
-    keys = [(row.unique, id) for id, row in zip(ids, rows, strict=True) if row.unique]
-    if keys:
-        taken = sorted((wish.key, id, wish.input_hash, dead.get(wish.key, 0), wish.until) for wish, id in keys)
+    wishes = [(row.unique, id) for id, row in zip(ids, rows, strict=True) if row.unique]
+    if wishes:
+        taken = sorted((wish.key, id, wish.input_hash, dead.get(wish.key, 0), wish.until) for wish, id in wishes)
         if transaction.run("unique_put", rows=pack(taken), now=now) != len(taken):
             # Another transaction took one of the keys since we looked: look again.
             raise Retry
@@ -112,63 +118,3 @@ def _note_times(effects: Effects, shape: Shape) -> None:
     for at in (shape.run_at, shape.expires_at, shape.deadline_at):
         if at is not None:
             note_due(effects, at)
-
-
-def note_due(effects: Effects, at: int) -> None:
-    """Something stored now wants attention at ``at``."""
-    if effects.due_at is None or at < effects.due_at:
-        effects.due_at = at
-
-
-def _look_up_keys(
-    transaction: Transaction, rows: list[JobRow], now: int
-) -> tuple[dict[int, EnqueuedRow], dict[str, int]]:
-    """Answers by place for the rows whose key is taken (id 0: by an earlier row of this set); dead holders by key."""
-    keys = sorted({row.unique.key for row in rows if row.unique})
-    holders: dict[str, tuple[int, str]] = {}
-    dead: dict[str, int] = {}
-    for key, job, input_hash, alive in unpack(transaction.one("unique_known", keys=pack(keys), now=now)):
-        if alive:
-            holders[key] = (job, input_hash)
-        else:
-            dead[key] = job
-    taken: dict[int, EnqueuedRow] = {}
-    duplicates: set[str] = set()
-    for place, row in enumerate(rows):
-        wish = row.unique
-        if wish is None:
-            continue
-        if wish.key not in holders:
-            holders[wish.key] = (0, wish.input_hash)
-            continue
-        job, input_hash = holders[wish.key]
-        duplicates.add(wish.key)
-        taken[place] = EnqueuedRow(job, True, _refusal(wish, job, input_hash))
-    if duplicates:
-        transaction.run("unique_touch", keys=pack(sorted(duplicates)), now=now)
-    return taken, dead
-
-
-def _refusal(wish: UniqueClaim, job: int, input_hash: str) -> Problem | None:
-    name = wish.key.partition("\n")[2]
-    if wish.input_hash != input_hash:
-        return Problem.of(
-            UniqueConflict(
-                f"the unique key {name!r} belongs to {_holder(job)} with another input",
-                path="unique.key",
-                help="wait for that job's end, or use another key",
-            )
-        )
-    if wish.reject:
-        return Problem.of(
-            UniqueConflict(
-                f"the unique key {name!r} belongs to {_holder(job)} already",
-                path="unique.key",
-                help='on_conflict="return" would answer with that job',
-            )
-        )
-    return None
-
-
-def _holder(job: int) -> str:
-    return f"job {job}" if job else "an earlier job of the same request"

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
-import msgspec
+from collections.abc import Callable
 
 from roost.domain.records import SETTLE_FLAGS, JobFacts
 from roost.domain.settle import SUCCEEDED, Ending, Verdict, decide
 from roost.domain.states import State
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects, SettledRow, SettleRow
-from roost.engine.work.changes import Change, follow_up
-from roost.engine.work.enqueues import note_due
+from roost.engine.work.changes import Change, follow_up, note_due
+from roost.engine.work.facts import facts_of
 from roost.engine.work.texts import pack, unpack
 from roost.errors import LeaseLost
 from roost.wire.problems import Problem
-
-_facts = msgspec.json.Decoder(list[JobFacts])
 
 _OUTCOMES = {
     "succeed": (SUCCEEDED, "cancelled"),
@@ -79,12 +75,6 @@ def _plain(transaction: Transaction, rows: list[SettleRow], now: int, effects: E
         transaction.run("result_put", rows=pack(results))
     effects.ended.extend(id for id, _ in done)
     return done
-
-
-def facts_of(transaction: Transaction, ids: Iterable[int]) -> dict[int, JobFacts]:
-    """The facts of these jobs, locked where the engine locks rows; what is not there is left out."""
-    text = transaction.one("job_facts", ids=pack(sorted(set(ids))))
-    return {facts.id: facts for facts in (_facts.decode(text) if text else [])}
 
 
 def _decided(

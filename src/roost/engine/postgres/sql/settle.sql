@@ -93,3 +93,13 @@ ON CONFLICT (job_id, number) DO NOTHING;
 -- What the last life left in the row; attempt numbers go on, and so does no lease.
 UPDATE job SET token = NULL, worker = NULL, run_at = NULL, expires_at = NULL, deadline_at = NULL, deaths = 0
 WHERE id = :id;
+
+-- name: job_reschedule
+-- Another time to start, guarded by the state the rules saw.
+UPDATE job SET state = r.state, reason = r.reason, run_at = r.run_at, expires_at = coalesce(r.expires_at, job.expires_at)
+FROM (
+  SELECT (value ->> 0)::bigint AS id, value ->> 1 AS seen, value ->> 2 AS state, value ->> 3 AS reason,
+    (value ->> 4)::bigint AS run_at, (value ->> 5)::bigint AS expires_at
+  FROM json_array_elements(:rows::json) ORDER BY 1
+) r
+WHERE job.id = ANY (ARRAY[r.id]) AND job.state = r.seen;

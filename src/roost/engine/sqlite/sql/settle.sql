@@ -68,3 +68,10 @@ ON CONFLICT (job_id, number) DO NOTHING;
 -- What the last life left in the row; attempt numbers go on, and so does no lease.
 UPDATE job SET token = NULL, worker = NULL, run_at = NULL, expires_at = NULL, deadline_at = NULL, deaths = 0
 WHERE id = :id;
+
+-- name: job_reschedule
+-- Another time to start, guarded by the state the rules saw.
+UPDATE job SET state = r.value ->> 2, reason = r.value ->> 3, run_at = r.value ->> 4,
+  expires_at = coalesce(r.value ->> 5, job.expires_at)
+FROM json_each(:rows) r
+WHERE job.id = r.value ->> 0 AND job.state = r.value ->> 1;

@@ -1,0 +1,28 @@
+-- name: feed_put
+INSERT INTO feed (at, facts) VALUES (:now, :facts);
+
+-- name: feed_rows
+SELECT seq, at, facts FROM feed WHERE seq > :after ORDER BY seq LIMIT :limit;
+
+-- name: feed_newest
+SELECT coalesce(max(seq), 0) FROM feed;
+
+-- name: feed_floor
+SELECT seq FROM feed_floor;
+
+-- name: feed_writers
+-- A number is given and its row committed under the one writer's lock: none can be missing.
+SELECT '[]';
+
+-- name: feed_jobs
+SELECT json_group_array(json_array(id, queue, kind)) FROM job WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: feed_prune_to
+SELECT coalesce(max(seq), 0) FROM (SELECT seq, at FROM feed ORDER BY seq LIMIT :limit)
+WHERE at < :before AND seq < (SELECT max(seq) FROM feed);
+
+-- name: feed_prune
+DELETE FROM feed WHERE seq <= :upto;
+
+-- name: feed_raise_floor
+UPDATE feed_floor SET seq = max(seq, :upto);
