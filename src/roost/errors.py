@@ -71,6 +71,24 @@ class InvalidCursor(InvalidRequest):
     code = "invalid_cursor"
 
 
+class InvalidQuery(InvalidRequest):
+    """A search text cannot be read; ``position`` is the character, counted from 0."""
+
+    code = "invalid_query"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str = "query",
+        help: str = "",
+        retry_after: float | None = None,
+        position: int = 0,
+    ) -> None:
+        super().__init__(message, path=path, help=help, retry_after=retry_after)
+        self.position = position
+
+
 class TooLarge(RoostError):
     """A body, input, result or batch is over its limit."""
 
@@ -97,6 +115,13 @@ class UnsupportedMediaType(RoostError):
 
     code = "unsupported_media_type"
     status = 415
+
+
+class InvalidSignature(RoostError):
+    """A webhook's signature is missing, does not fit, or is of another time; nothing was stored."""
+
+    code = "invalid_signature"
+    status = 401
 
 
 class NotFound(RoostError):
