@@ -71,6 +71,13 @@ class InvalidCursor(InvalidRequest):
     code = "invalid_cursor"
 
 
+class CursorTooOld(RoostError):
+    """Events after this position are kept no more; reading goes on from the oldest or the newest that there is."""
+
+    code = "cursor_too_old"
+    status = 410
+
+
 class InvalidQuery(InvalidRequest):
     """A search text cannot be read; ``position`` is the character, counted from 0."""
 
@@ -87,6 +94,12 @@ class InvalidQuery(InvalidRequest):
     ) -> None:
         super().__init__(message, path=path, help=help, retry_after=retry_after)
         self.position = position
+
+
+class DependencyCycle(InvalidRequest):
+    """Jobs of one request wait for each other in a circle."""
+
+    code = "dependency_cycle"
 
 
 class TooLarge(RoostError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from roost.domain.feed import Fact
+
 T = TypeVar("T")
 
 
@@ -14,6 +16,9 @@ class Retry(Exception):
 
 class Transaction(Protocol):
     """Named statements of the catalogue; sets travel as JSON texts, and large answers come back as one."""
+
+    facts: list[Fact]
+    """What happened so far, for the feed; the engine empties it when a transaction begins."""
 
     def run(self, statement: str, **parameters: object) -> int:
         """Change rows; how many."""

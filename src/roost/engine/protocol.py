@@ -12,8 +12,9 @@ from typing import Protocol
 import msgspec
 
 from roost.domain.holds import Decision
-from roost.domain.records import JobRow, QueueRules
-from roost.domain.schedule import ScheduleRule
+from roost.domain.placing import Place
+from roost.domain.records import HoldRule, JobEdit, JobRow, QueueRules
+from roost.domain.schedule import Expected, ScheduleRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
 from roost.wire.problems import Problem
@@ -58,6 +59,9 @@ class BeatRow(msgspec.Struct, array_like=True):
     saved: str | None = None
     logs: list[tuple[int, str, str]] = []
     """(at, level, message)"""
+    chunks: list[str] = []
+    operation: Operation | None = None
+    """Told where the beat says something that must not be said twice."""
 
 
 class StepRow(msgspec.Struct, array_like=True):
@@ -130,6 +134,8 @@ class Effects(msgspec.Struct, array_like=True):
     """The earliest time anything stored now wants attention (a run_at, an expiry, a deadline)."""
     schedules: bool = False
     """A schedule was changed, or a job it waits for ended."""
+    fed: bool = False
+    """The feed has a new row."""
 
 
 class Applied(msgspec.Struct, array_like=True):
@@ -156,10 +162,72 @@ class ReopenJobs(msgspec.Struct, tag=True):
     id: int
     actor: str = ""
     note: str = ""
+    input: str | None = None
+    queue: str | None = None
+    hold: HoldRule | None = None
+    """What holds jobs of the new queue before they start."""
 
 
 class DeleteJobs(msgspec.Struct, tag=True):
     id: int
+    actor: str = ""
+
+
+class MoveJobs(msgspec.Struct, tag=True):
+    id: int
+    place: Place
+    actor: str = ""
+    note: str = ""
+
+
+class RunJobs(msgspec.Struct, tag=True):
+    """Wait for no time any more."""
+
+    id: int
+    actor: str = ""
+    note: str = ""
+
+
+class HoldJobs(msgspec.Struct, tag=True):
+    id: int
+    title: str
+    actor: str = ""
+    note: str = ""
+
+
+class EditJobs(msgspec.Struct, tag=True):
+    id: int
+    edit: JobEdit
+    actor: str = ""
+
+
+class NoteJobs(msgspec.Struct, tag=True):
+    id: int
+    text: str
+    actor: str = ""
+
+
+class TakeJob(msgspec.Struct, tag=True, kw_only=True):
+    """Start a tracked attempt of a ready job; ``lease_ms`` None: it ends when somebody says so."""
+
+    id: int
+    worker: str
+    token: str
+    lease_ms: int | None
+
+
+class UpdateJob(msgspec.Struct, tag=True, kw_only=True):
+    """What became of a tracked attempt; ``ending`` None: it goes on, and its lease anew."""
+
+    id: int
+    attempt: int
+    ending: Ending | None = None
+    lease_ms: int | None = None
+    progress: str | None = None
+    saved: str | None = None
+    chunks: list[str] = []
+    note: str = ""
+    actor: str = ""
 
 
 class SetQueuePaused(msgspec.Struct, tag=True):
@@ -205,6 +273,8 @@ class Fire(msgspec.Struct, array_like=True):
     row: JobRow | None
     cancel_job: int | None = None
     """The previous job that ``replace`` ends."""
+    alarms: list[tuple[Expected, int]] = []
+    """What its job must have done (start, success), and by when."""
 
 
 class FireSchedule(msgspec.Struct, tag=True, kw_only=True):
@@ -228,6 +298,20 @@ class FireSchedule(msgspec.Struct, tag=True, kw_only=True):
     remove: bool = False
 
 
+class FireSchedules(msgspec.Struct, tag=True):
+    """Fires of many schedules, in one transaction; each is made or left by itself."""
+
+    fires: list[FireSchedule]
+
+
+class Backfill(msgspec.Struct, tag=True, kw_only=True):
+    """Jobs for instants of the past: those of ``fires`` that have none yet."""
+
+    name: str
+    fires: list[Fire]
+    actor: str = ""
+
+
 class DecideHold(msgspec.Struct, tag=True, kw_only=True):
     id: int
     decision: Decision
@@ -247,6 +331,16 @@ class RegisterWorker(msgspec.Struct, tag=True):
     id: str
     data: str
     """`roost.wire.attempts.Register` as JSON text."""
+
+
+class DeliverBatch(msgspec.Struct, tag=True):
+    """A batch of an outbox, stored once; `roost.wire.outboxes.DeliverOutbox`. A job is a row, or None and refused."""
+
+    outbox: str
+    number: int
+    contents: str
+    rows: list[JobRow | None]
+    refused: list[Problem | None]
 
 
 class Promote(msgspec.Struct, tag=True):
@@ -282,15 +376,25 @@ Action = (
     CancelJobs
     | ReopenJobs
     | DeleteJobs
+    | MoveJobs
+    | RunJobs
+    | HoldJobs
+    | EditJobs
+    | NoteJobs
+    | TakeJob
+    | UpdateJob
     | SetQueuePaused
     | SetQueueRules
     | PutSchedule
     | SetSchedulePaused
     | DeleteSchedule
     | FireSchedule
+    | FireSchedules
+    | Backfill
     | DecideHold
     | ExtendHold
     | RegisterWorker
+    | DeliverBatch
     | Promote
     | Reap
     | Prune

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from roost.domain.feed import Position
 from roost.domain.records import QueueRules
 from roost.domain.states import TERMINAL, State
 from roost.engine import listing, rows
+from roost.engine.feedreading import FeedReader, FeedSlice
 from roost.engine.reading import Due, History, OperatorEvent, ScheduleFacts
 from roost.engine.work.texts import pack, unpack
 from roost.errors import InvalidCursor, NotFound
@@ -41,6 +43,7 @@ class SqlReader:
     def __init__(self, session: Callable[[], AbstractContextManager[Session]], close: Callable[[], None]) -> None:
         self._session = session
         self._close = close
+        self._feed = FeedReader(session)
 
     def job(self, id: int) -> Job:
         """A job, whole."""
@@ -159,6 +162,14 @@ class SqlReader:
             for fire_at, fired_at, outcome, job, state in found[:limit]
         ]
         return Runs(runs=runs, cursor=str(found[limit - 1][0]) if len(found) > limit else None)
+
+    def feed(self, after: Position | None, limit: int) -> FeedSlice:
+        """Events behind ``after``."""
+        return self._feed.read(after, limit)
+
+    def feed_newest(self) -> Position:
+        """The position behind everything that is committed now."""
+        return self._feed.newest()
 
     def hold(self, id: int) -> Hold:
         """One hold."""

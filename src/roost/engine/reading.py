@@ -6,9 +6,11 @@ from typing import Protocol
 
 import msgspec
 
+from roost.domain.feed import Position
 from roost.domain.records import QueueRules
 from roost.domain.schedule import ScheduleRule
 from roost.domain.states import State
+from roost.engine.feedreading import FeedSlice
 from roost.wire.attempts import Step, Worker
 from roost.wire.holds import Hold, HoldPage, ListHolds
 from roost.wire.jobs import Attempt, Job, JobPage, ListJobs, LogPage
@@ -34,6 +36,8 @@ class ScheduleFacts(msgspec.Struct, kw_only=True):
     last_job: int | None
     last_job_state: State | None
     """None when it was deleted or there was none: nothing to wait for."""
+    runs: int
+    """How many jobs its fires made."""
 
 
 class OperatorEvent(msgspec.Struct, kw_only=True):
@@ -98,6 +102,14 @@ class Reader(Protocol):
         ...
 
     def runs(self, name: str, limit: int, cursor: str | None) -> Runs: ...
+    def feed(self, after: Position | None, limit: int) -> FeedSlice:
+        """Events behind ``after`` (None: from the oldest that is kept); raises `CursorTooOld`."""
+        ...
+
+    def feed_newest(self) -> Position:
+        """The position behind everything that is committed now."""
+        ...
+
     def hold(self, id: int) -> Hold: ...
     def holds(self, query: ListHolds) -> HoldPage: ...
     def workers(self, since: int) -> list[Worker]: ...

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from roost.engine import actions
 from roost.engine.driver import Driver, Transaction
 from roost.engine.protocol import Acted, Applied, Batch, Call, Effects
-from roost.engine.work import beats, claims, enqueues, operations, settles, steps
+from roost.engine.work import beats, claims, enqueues, feed, operations, settles, steps
 from roost.errors import RoostError
 from roost.wire.problems import Problem
 
@@ -24,6 +24,7 @@ class SqlEngine:
         return self._driver.transaction(lambda transaction: self._apply(transaction, batch))
 
     def _apply(self, transaction: Transaction, batch: Batch) -> Applied:
+        transaction.facts.clear()
         effects = Effects()
         known = operations.known(transaction, batch)
         # Jobs enter before claims look for them, so that an enqueue and a waiting claim can share a commit.
@@ -33,6 +34,7 @@ class SqlEngine:
         settled = settles.apply(transaction, batch.settles, batch.now, self._rng, effects)
         claimed = claims.apply(transaction, batch, known)
         operations.remember(transaction, batch, known, enqueued, claimed)
+        effects.fed = feed.write(transaction, batch.now)
         return Applied(enqueued, settled, beaten, recorded, claimed, effects)
 
     def act(self, call: Call) -> Acted:

@@ -18,6 +18,7 @@ from roost.engine.store import Store
 from roost.errors import Overloaded
 from roost.service.clock import Clock
 from roost.service.committer import Budget, Committer
+from roost.service.feed import Feed
 from roost.service.health import Health
 from roost.service.hub import Hub
 from roost.service.ids import Ids, Rng
@@ -88,6 +89,7 @@ class Core:
         self.health = health
         self.rules = rules
         self.seen = Seen()
+        self.feed = Feed(self)
         self.version = ""
         self.url = ""
         self.started_at = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from roost.service import attempts, history, holds, jobs, queues, schedules, workers
+from roost.service import attempts, feed, history, holds, jobs, outboxes, queues, schedules, workers
 from roost.service.core import CallInfo, Core
 from roost.wire import contract
 
@@ -28,6 +28,7 @@ USE_CASES: dict[str, UseCase] = {
     contract.CANCEL_JOB.name: jobs.cancel,
     contract.REOPEN_JOB.name: jobs.reopen,
     contract.DELETE_JOB.name: jobs.delete,
+    contract.LIST_EVENTS.name: feed.page,
     contract.LIST_QUEUES.name: queues.every,
     contract.GET_QUEUE.name: queues.get,
     contract.PAUSE_QUEUE.name: queues.pause,
@@ -41,6 +42,7 @@ USE_CASES: dict[str, UseCase] = {
     contract.PAUSE_SCHEDULE.name: schedules.pause,
     contract.RESUME_SCHEDULE.name: schedules.resume,
     contract.RUN_SCHEDULE.name: schedules.run,
+    contract.BACKFILL_SCHEDULE.name: schedules.backfill,
     contract.DELETE_SCHEDULE.name: schedules.delete,
     contract.LIST_RUNS.name: schedules.runs,
     contract.LIST_HOLDS.name: holds.page,
@@ -51,6 +53,7 @@ USE_CASES: dict[str, UseCase] = {
     contract.EXTEND_HOLD.name: holds.extend,
     contract.LIST_WORKERS.name: workers.every,
     contract.REGISTER_WORKER.name: workers.register,
+    contract.DELIVER_OUTBOX.name: outboxes.deliver,
     contract.LIVE.name: workers.live,
     contract.READY.name: workers.ready,
     contract.INFO.name: workers.info,

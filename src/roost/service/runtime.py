@@ -126,6 +126,7 @@ class Runtime:
         if self._state == "running":
             self._state = "stopping"
             self._hub.close()
+            self._core.feed.close()
 
     async def stop(self) -> None:
         """Finish what was accepted, stop the loops, give the engines back. Twice does no harm."""
@@ -170,9 +171,11 @@ class Runtime:
     def _heed(self, effects: Effects, granted_ms: int) -> None:
         """A commit of this node."""
         self._hub.feed(effects)
+        if effects.fed:
+            self._core.feed.heed()
         if self._loops is not None:
             self._loops.heed(effects, self._core.now() + granted_ms if granted_ms else None, granted_ms)
-        if effects.ready or effects.ended or effects.due_at is not None or effects.schedules:
+        if effects.fed or effects.ready or effects.ended or effects.due_at is not None or effects.schedules:
             self._store.signals.announce(effects)
 
     def _hear(self, effects: Effects | None) -> None:
@@ -184,11 +187,14 @@ class Runtime:
     def _heed_others(self, effects: Effects | None) -> None:
         if effects is None:
             self._hub.wake_all()
+            self._core.feed.heed()
             self._core.rules.expire()
             if self._loops is not None:
                 self._loops.wake()
         else:
             self._hub.feed(effects)
+            if effects.fed:
+                self._core.feed.heed()
             if self._loops is not None:
                 self._loops.heed(effects, None, 0)
 

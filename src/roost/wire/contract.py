@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from roost.wire import attempts, holds, jobs, queues, schedules, server
+from roost.wire import attempts, events, holds, jobs, outboxes, queues, schedules, server
 from roost.wire.codec import Wire
 
 Q = TypeVar("Q", bound=Wire)
@@ -108,6 +108,16 @@ DELETE_JOB = Operation(
     "jobs.delete", "DELETE", "/jobs/{id}", jobs.JobRef, jobs.Empty, "write", "Delete a job that is not running"
 )
 
+LIST_EVENTS = Operation(
+    "events.list",
+    "GET",
+    "/events",
+    events.ListEvents,
+    events.EventPage,
+    "read",
+    "What happened, in the order of commits",
+)
+
 LIST_QUEUES = Operation(
     "queues.list", "GET", "/queues", jobs.Empty, queues.Queues, "read", "All queues and their counts"
 )
@@ -189,6 +199,15 @@ RUN_SCHEDULE = Operation(
     "Fire now; the next fire is not shifted",
     201,
 )
+BACKFILL_SCHEDULE = Operation(
+    "schedules.backfill",
+    "POST",
+    "/schedules/{name}/backfill",
+    schedules.BackfillSchedule,
+    schedules.Backfilled,
+    "write",
+    "Make the jobs of instants of the past",
+)
 DELETE_SCHEDULE = Operation(
     "schedules.delete",
     "DELETE",
@@ -232,6 +251,16 @@ REGISTER_WORKER = Operation(
     jobs.Empty,
     "settle",
     "A worker says who it is",
+)
+
+DELIVER_OUTBOX = Operation(
+    "outboxes.deliver",
+    "PUT",
+    "/outboxes/{outbox}/batches/{number}",
+    outboxes.DeliverOutbox,
+    jobs.EnqueuedJobs,
+    "enqueue",
+    "Store a relay's batch of jobs once, however often it is sent",
 )
 
 LIVE = Operation("health.live", "GET", "/health/live", jobs.Empty, server.Health, "read", "The process answers")

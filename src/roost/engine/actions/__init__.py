@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from roost.engine.actions import holds, jobs, loops, queues, schedules
+from roost.engine.actions import holds, jobs, loops, outboxes, queues, schedules, tracking
 from roost.engine.driver import Transaction
 from roost.engine.protocol import (
     Acted,
     Action,
+    Backfill,
     Call,
     CancelJobs,
     DecideHold,
     DeleteJobs,
     DeleteSchedule,
+    DeliverBatch,
+    EditJobs,
     Effects,
     ExtendHold,
     FireSchedule,
+    FireSchedules,
+    HoldJobs,
+    MoveJobs,
+    NoteJobs,
     Promote,
     Prune,
     PruneOld,
@@ -24,11 +31,14 @@ from roost.engine.protocol import (
     Reap,
     RegisterWorker,
     ReopenJobs,
+    RunJobs,
     SetQueuePaused,
     SetQueueRules,
     SetSchedulePaused,
+    TakeJob,
+    UpdateJob,
 )
-from roost.engine.work import operations
+from roost.engine.work import feed, operations
 from roost.engine.work.texts import pack
 from roost.wire.problems import Problem
 
@@ -42,9 +52,11 @@ def act(transaction: Transaction, call: Call, rng: Callable[[], float]) -> Acted
             return Acted("", Effects(), problem=before)
         if before is not None:
             return Acted(before, Effects())
+    transaction.facts.clear()
     acted = _act(transaction, call.action, call.now, rng)
     if operation:
         transaction.run("operations_put", rows=pack([(operation.id, operation.fingerprint, acted.reply)]), now=call.now)
+    acted.effects.fed = feed.write(transaction, call.now)
     return acted
 
 
@@ -56,6 +68,20 @@ def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], f
             return jobs.reopen(transaction, action, now)
         case DeleteJobs():
             return jobs.delete(transaction, action, now)
+        case MoveJobs():
+            return jobs.move(transaction, action, now)
+        case RunJobs():
+            return jobs.run_now(transaction, action, now)
+        case HoldJobs():
+            return jobs.hold(transaction, action, now)
+        case EditJobs():
+            return jobs.edit(transaction, action, now)
+        case NoteJobs():
+            return jobs.note(transaction, action, now)
+        case TakeJob():
+            return tracking.take(transaction, action, now)
+        case UpdateJob():
+            return tracking.update(transaction, action, now, rng)
         case SetQueuePaused():
             return queues.pause(transaction, action, now)
         case SetQueueRules():
@@ -68,13 +94,20 @@ def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], f
             return schedules.delete(transaction, action, now)
         case FireSchedule():
             return schedules.fire(transaction, action, now)
+        case FireSchedules():
+            return schedules.fire_all(transaction, action, now)
+        case Backfill():
+            return schedules.backfill(transaction, action, now)
         case DecideHold():
             return holds.decide(transaction, action, now)
         case ExtendHold():
             return holds.extend(transaction, action, now)
         case RegisterWorker():
             transaction.run("worker_put", id=action.id, data=action.data, now=now)
+            feed.tell(transaction, "worker_registered", [], {"worker": action.id})
             return Acted("{}", Effects(), 1)
+        case DeliverBatch():
+            return outboxes.deliver(transaction, action, now)
         case Promote():
             return loops.promote(transaction, action, now)
         case Reap():

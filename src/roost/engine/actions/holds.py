@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from roost.domain import holds
+from roost.domain import holds, placing
+from roost.domain.feed import EventType
+from roost.domain.records import JobFacts
 from roost.domain.states import Event, State, follow
 from roost.engine import rows
 from roost.engine.actions.jobs import facts_or_refuse
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Acted, DecideHold, Effects, ExtendHold
 from roost.engine.work.changes import note_due
+from roost.engine.work.feed import tell
 from roost.engine.work.moves import Move, apply
 from roost.engine.work.texts import pack
 from roost.errors import NotFound
@@ -42,16 +47,30 @@ def decide(transaction: Transaction, action: DecideHold, now: int) -> Acted:
     decided = (facts.id, state, action.actor or None, action.note or None, action.answer)
     if transaction.run("hold_decide", rows=pack([decided]), now=now) != 1:
         raise Retry
-    reason = "hold_denied" if event is Event.DENY else None
-    apply(transaction, [Move(job, event, reason)], now, effects)
+    told = {"hold": facts.id, "decision": state, "subject_hash": facts.subject_hash}
+    tell(transaction, EventType.DECIDED, [job.id], told | ({"actor": action.actor} if action.actor else {}))
+    apply(transaction, [_outcome(job, event, now, effects)], now, effects)
     return _answer(transaction, action.id, effects)
+
+
+def _outcome(job: JobFacts, event: Event, now: int, effects: Effects) -> Move:
+    """What a decision does to its job: an approved one whose time has not come goes on waiting for it."""
+    if event is not Event.APPROVE:
+        return Move(job, event, "hold_denied" if event is Event.DENY else None)
+    event, reason = placing.approved(job, now)
+    if event is Event.APPROVE_LATER and job.run_at is not None:
+        note_due(effects, job.run_at)
+    return Move(job, event, reason)
 
 
 def extend(transaction: Transaction, action: ExtendHold, now: int) -> Acted:
     """Move the deadline of an open hold."""
-    deadline = holds.extend(_facts(transaction, action.id), action.by_ms, now)
+    facts = _facts(transaction, action.id)
+    deadline = holds.extend(facts, action.by_ms, now)
     if transaction.run("hold_extend", id=action.id, deadline=deadline) != 1:
         raise Retry
+    told: dict[str, Any] = {"hold": facts.id, "deadline": deadline}
+    tell(transaction, EventType.HOLD_EXTENDED, [facts.job_id], told | ({"actor": action.actor} if action.actor else {}))
     effects = Effects()
     note_due(effects, deadline)
     return _answer(transaction, action.id, effects)
@@ -71,8 +90,8 @@ def expire(transaction: Transaction, limit: int, now: int, effects: Effects) -> 
     moves = []
     for hold in late:
         job = facts_or_refuse(transaction, hold.job_id)
+        tell(transaction, EventType.DECIDED, [job.id], {"hold": hold.id, "decision": "expired"})
         if job.state is State.HELD:
-            event = holds.expiry(hold)
-            moves.append(Move(job, event, "hold_denied" if event is Event.DENY else None))
+            moves.append(_outcome(job, holds.expiry(hold), now, effects))
     apply(transaction, moves, now, effects)
     return len(late)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from roost.domain.feed import EventType
 from roost.domain.records import Flag
 from roost.domain.settle import Ending, decide
 from roost.domain.states import Event, State
+from roost.domain.tracked import is_tracked, timed_out
 from roost.engine.actions import holds
-from roost.engine.actions.jobs import forget
+from roost.engine.actions.sets import end_tracked, forget
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Acted, Effects, Promote, Prune, PruneOld, Reap
 from roost.engine.work.facts import facts_of
+from roost.engine.work.feed import tell
 from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.settles import write
 from roost.engine.work.texts import pack, unpack
 
+OVERDUE = Ending(
+    kind="fail", timed_out=True, error='{"type":"TimeLimit","message":"the tracked attempt went on beyond its time limit"}'
+)
 LOST = Ending(kind="lost", error='{"type":"LeaseLost","message":"the worker was not heard of until its lease ran out"}')
 
 
@@ -26,6 +32,7 @@ def promote(transaction: Transaction, action: Promote, now: int) -> Acted:
         _expire(transaction, action.limit, now, effects),
         _overdue(transaction, action.limit, now, effects),
         holds.expire(transaction, action.limit, now, effects),
+        _alarms(transaction, action.limit, now),
         _due(transaction, action.limit, now, effects),
     ]
     return Acted("{}", effects, sum(touched), max(touched) >= action.limit)
@@ -35,6 +42,7 @@ def _due(transaction: Transaction, limit: int, now: int, effects: Effects) -> in
     due = unpack(transaction.one("promote_candidates", now=now, limit=limit))
     if due:
         transaction.run("promote", ids=pack([id for id, _ in due]))
+        tell(transaction, EventType.READY, [id for id, _ in due])
         for _, queue in due:
             effects.ready[queue] = effects.ready.get(queue, 0) + 1
     return len(due)
@@ -53,7 +61,8 @@ def _overdue(transaction: Transaction, limit: int, now: int, effects: Effects) -
     if not ids:
         return 0
     facts = list(facts_of(transaction, ids).values())
-    running = [job.id for job in facts if job.state is State.RUNNING]
+    running = [job.id for job in facts if job.state is State.RUNNING and not is_tracked(job)]
+    end_tracked(transaction, [job for job in facts if job.state is State.RUNNING and is_tracked(job)], now, effects)
     if running:
         transaction.run("job_flag", rows=pack([(id, int(Flag.CANCEL_REQUESTED)) for id in running]))
     apply(
@@ -66,6 +75,27 @@ def _overdue(transaction: Transaction, limit: int, now: int, effects: Effects) -
     return len(ids)
 
 
+def _alarms(transaction: Transaction, limit: int, now: int) -> int:
+    """Say which fires of schedules have not started, or not succeeded, by the time they should have."""
+    due = unpack(transaction.one("alarms_due", now=now, limit=limit))
+    if not due:
+        return 0
+    events: list[tuple[int | None, str, str, dict[str, object]]] = []
+    for _, schedule, fire_at, job, expected, due_at, state, started_at, finished_at in due:
+        if job is not None and state is None:
+            # Deleted by somebody: what it did is not known, and was not missed.
+            continue
+        at = started_at if expected == "start" else finished_at if state == State.SUCCEEDED else None
+        late = at is None or at > due_at
+        if late or expected == "success":
+            type = "schedule_late" if late else "schedule_on_time"
+            data = {"schedule": schedule, "fire_at": fire_at, "expected": expected, "due_at": due_at, "state": state}
+            events.append((job, type, "", data))
+    record(transaction, events, now)
+    transaction.run("alarm_delete", ids=pack([row[0] for row in due]))
+    return len(due)
+
+
 def reap(transaction: Transaction, action: Reap, now: int, rng: Callable[[], float]) -> Acted:
     """End the attempts whose leases ran out, by the same rules as every other end."""
     effects = Effects()
@@ -74,7 +104,8 @@ def reap(transaction: Transaction, action: Reap, now: int, rng: Callable[[], flo
     )
     if ids:
         facts = facts_of(transaction, ids).values()
-        write(transaction, [(job, LOST, decide(job, LOST, now, rng())) for job in facts], now, effects)
+        ended = [(job, OVERDUE if timed_out(job, now) else LOST) for job in facts]
+        write(transaction, [(job, ending, decide(job, ending, now, rng())) for job, ending in ended], now, effects)
     return Acted("{}", effects, len(ids), len(ids) >= action.limit)
 
 
@@ -86,6 +117,8 @@ def prune(transaction: Transaction, action: Prune) -> Acted:
         )
     )
     count = forget(transaction, ids) if ids else 0
+    if ids:
+        tell(transaction, EventType.JOB_PRUNED, ids, {"queue": action.queue})
     return Acted("{}", Effects(), count, len(ids) >= action.limit)
 
 

@@ -5,18 +5,32 @@ from __future__ import annotations
 import msgspec
 
 from roost.domain import settle
+from roost.domain.feed import EventType
 from roost.domain.records import Flag
 from roost.domain.states import TERMINAL, Event
 from roost.engine import rows
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Acted, DeleteSchedule, Effects, Fire, FireSchedule, PutSchedule, SetSchedulePaused
+from roost.engine.protocol import (
+    Acted,
+    Backfill,
+    DeleteSchedule,
+    Effects,
+    Fire,
+    FireSchedule,
+    FireSchedules,
+    PutSchedule,
+    SetSchedulePaused,
+)
 from roost.engine.work import enqueues
+from roost.engine.work.changes import note_due
 from roost.engine.work.facts import facts_of
+from roost.engine.work.feed import tell
 from roost.engine.work.moves import Move, apply, record
-from roost.engine.work.texts import pack
+from roost.engine.work.texts import pack, unpack
 from roost.errors import NotFound
-from roost.wire.codec import encode
+from roost.wire.codec import encode, timestamp
 from roost.wire.jobs import Enqueued
+from roost.wire.schedules import Backfilled
 
 
 def put(transaction: Transaction, action: PutSchedule, now: int) -> Acted:
@@ -62,7 +76,10 @@ def delete(transaction: Transaction, action: DeleteSchedule, now: int) -> Acted:
 
 def fire(transaction: Transaction, action: FireSchedule, now: int) -> Acted:
     """Create the jobs of a schedule's fires and advance it; count 0 where another node was first."""
-    effects = Effects()
+    return _fire(transaction, action, now, Effects())
+
+
+def _fire(transaction: Transaction, action: FireSchedule, now: int, effects: Effects) -> Acted:
     fired = [fire for fire in action.fires if fire.row is not None]
     run_now = action.expected is None and not (action.from_queue or action.was_queued)
     if run_now:
@@ -76,13 +93,14 @@ def fire(transaction: Transaction, action: FireSchedule, now: int) -> Acted:
         next_fire=action.next_fire,
         last_fire=max((fire.fire_at for fire in fired), default=None),
         queued=int(action.queued),
+        made=len(fired),
     ):
         return Acted("{}", effects, 0)
     for replaced in fired:
         if replaced.cancel_job is not None:
             _replace(transaction, replaced.cancel_job, now, effects)
     answers = enqueues.insert(transaction, [fire.row for fire in fired if fire.row is not None], now, effects)
-    _store_fires(transaction, action, fired, [answer.id for answer in answers], now)
+    _store_fires(transaction, action.name, action.fires, fired, [answer.id for answer in answers], now, effects)
     if answers:
         transaction.run("schedule_last_job", name=action.name, job=answers[-1].id)
     if action.watch_job is not None:
@@ -93,15 +111,65 @@ def fire(transaction: Transaction, action: FireSchedule, now: int) -> Acted:
     return Acted(encode(reply).decode() if reply else "{}", effects, 1)
 
 
-def _store_fires(transaction: Transaction, action: FireSchedule, fired: list[Fire], ids: list[int], now: int) -> None:
+def fire_all(transaction: Transaction, action: FireSchedules, now: int) -> Acted:
+    """Fire many schedules; how many of them this node made."""
+    effects = Effects()
+    made = 0
+    # By name, so that two nodes with the same schedules wait for each other one way.
+    for each in sorted(action.fires, key=lambda fire: fire.name):
+        made += _fire(transaction, each, now, effects).count
+    return Acted("{}", effects, made)
+
+
+def backfill(transaction: Transaction, action: Backfill, now: int) -> Acted:
+    """Make the jobs of past instants that have none; the schedule itself is left as it is."""
+    effects = Effects()
+    if not transaction.one("schedule_exists", name=action.name):
+        raise _missing(action.name)
+    instants = [fire.fire_at for fire in action.fires]
+    made = set(
+        unpack(transaction.one("fires_made", schedule=action.name, first=min(instants), last=max(instants)))
+        if instants
+        else ()
+    )
+    fires = [fire for fire in action.fires if fire.fire_at not in made]
+    answers = enqueues.insert(transaction, [fire.row for fire in fires if fire.row is not None], now, effects)
+    _store_fires(transaction, action.name, fires, fires, [answer.id for answer in answers], now, effects)
+    if fires:
+        data: dict[str, object] = {"schedule": action.name, "jobs": len(fires)}
+        record(transaction, [(None, "schedule_backfilled", action.actor, data)], now)
+    reply = Backfilled(fires=[timestamp(fire.fire_at) for fire in fires], jobs=[answer.id for answer in answers])
+    return Acted(encode(reply).decode(), effects, len(fires))
+
+
+def _store_fires(
+    transaction: Transaction,
+    name: str,
+    fires: list[Fire],
+    fired: list[Fire],
+    ids: list[int],
+    now: int,
+    effects: Effects,
+) -> None:
+    if not fires:
+        return
     jobs = {id(fire): job for fire, job in zip(fired, ids, strict=True)}
-    if action.fires:
-        transaction.run(
-            "fire_put",
-            schedule=action.name,
-            rows=pack([(fire.fire_at, fire.outcome, jobs.get(id(fire))) for fire in action.fires]),
-            now=now,
-        )
+    transaction.run(
+        "fire_put",
+        schedule=name,
+        rows=pack([(fire.fire_at, fire.outcome, jobs.get(id(fire))) for fire in fires]),
+        now=now,
+    )
+    for each in fires:
+        job = jobs.get(id(each))
+        told = {"schedule": name, "fire_at": each.fire_at, "outcome": each.outcome}
+        tell(transaction, EventType.SCHEDULE_FIRED, [] if job is None else [job], told)
+    alarms = [
+        (fire.fire_at, jobs.get(id(fire)), expected, due_at) for fire in fires for expected, due_at in fire.alarms
+    ]
+    if alarms:
+        transaction.run("alarm_put", schedule=name, rows=pack(alarms))
+        note_due(effects, min(due_at for *_, due_at in alarms))
 
 
 def _replace(transaction: Transaction, job: int, now: int, effects: Effects) -> None:

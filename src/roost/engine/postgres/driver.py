@@ -9,6 +9,7 @@ import msgspec
 import psycopg
 from psycopg import errors
 
+from roost.domain.feed import Fact
 from roost.engine.driver import Retry, Transaction
 from roost.engine.postgres import statements
 from roost.engine.postgres.address import Address
@@ -30,6 +31,7 @@ class PostgresTransaction:
     def __init__(self, cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
         self._cursor = cursor
         self._statements = statements.writing()
+        self.facts: list[Fact] = []
 
     def run(self, statement: str, **parameters: object) -> int:
         """Change rows; how many."""

@@ -158,7 +158,7 @@ class Announcer:
 
     def put(self, effects: Effects) -> None:
         """Add to what is told next."""
-        if not (effects.ready or effects.ended or effects.due_at is not None or effects.schedules):
+        if not (effects.fed or effects.ready or effects.ended or effects.due_at is not None or effects.schedules):
             return
         with self._lock:
             if self._pending is None:
@@ -220,6 +220,7 @@ def merge(into: Effects, more: Effects) -> None:
     if more.due_at is not None and (into.due_at is None or more.due_at < into.due_at):
         into.due_at = more.due_at
     into.schedules = into.schedules or more.schedules
+    into.fed = into.fed or more.fed
 
 
 def encode(hint: Hint) -> str:

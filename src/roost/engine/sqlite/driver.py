@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from roost.domain.feed import Fact
 from roost.engine import catalogue
 from roost.engine.driver import Retry, Transaction
 from roost.errors import RoostError, StoreError, Unavailable
@@ -27,6 +28,7 @@ class SqliteTransaction:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._statements = catalogue.load("roost.engine.sqlite")
+        self.facts: list[Fact] = []
 
     def run(self, statement: str, **parameters: object) -> int:
         """Change rows; how many."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from roost.domain.feed import EventType
 from roost.domain.records import Flag
 from roost.engine.driver import Transaction
 from roost.engine.protocol import BeatenRow, BeatRow
+from roost.engine.work import chunks, operations
+from roost.engine.work.feed import tell
 from roost.engine.work.settles import lease_lost
 from roost.engine.work.texts import pack, unpack
+from roost.errors import TooLarge
+from roost.wire.problems import Problem
 
 LOG_LINE_LIMIT = 10_000
 """Lines a job may log; what comes after is dropped."""
@@ -22,11 +27,54 @@ def apply(transaction: Transaction, calls: list[list[BeatRow]], now: int) -> lis
     asked = pack(sorted({(row.id, row.token) for row in rows}))
     told = {(id, token): held for id, token, held in unpack(transaction.one("beat_refused", rows=asked))}
     accepted = [row for row in rows if told.get((row.id, row.token), 1)]
-    put_progress(transaction, [(row.id, row.progress, row.saved) for row in accepted])
-    lines = [(row.id, at, level, message) for row in accepted for at, level, message in row.logs]
+    said = accepted if all(row.operation is None for row in accepted) else _once(transaction, calls, accepted, now)
+    put_progress(transaction, [(row.id, row.progress, row.saved) for row in said])
+    refused = _append(transaction, [row for row in said if row.chunks], now)
+    lines = [(row.id, at, level, message) for row in said for at, level, message in row.logs]
     if lines:
         transaction.run("log_put", rows=pack(lines), line_limit=LOG_LINE_LIMIT)
-    return [[_answer(row, told.get((row.id, row.token))) for row in call] for call in calls]
+        tell(transaction, EventType.LOGGED, sorted({line[0] for line in lines}))
+    return [[refused.get(id(row)) or _answer(row, told.get((row.id, row.token))) for row in call] for call in calls]
+
+
+def _once(transaction: Transaction, calls: list[list[BeatRow]], accepted: list[BeatRow], now: int) -> list[BeatRow]:
+    """Those rows whose call was not heard before, here or in an earlier transaction; the rest only renews its lease."""
+    ids = sorted({row.operation.id for row in accepted if row.operation})
+    known = operations.look_up(transaction, ids, now)
+    heard: dict[str, str] = {}
+    let: set[int] = set()
+    for call in calls:
+        operation = call[0].operation if call else None
+        if operation is None:
+            let.update(id(row) for row in call)
+        elif operation.id not in known.answers and operation.id not in heard:
+            heard[operation.id] = operation.fingerprint
+            let.update(id(row) for row in call)
+    if heard:
+        rows = [(name, fingerprint, "") for name, fingerprint in sorted(heard.items())]
+        transaction.run("operations_put", rows=pack(rows), now=now)
+    return [row for row in accepted if id(row) in let]
+
+
+def _append(transaction: Transaction, rows: list[BeatRow], now: int) -> dict[int, BeatenRow]:
+    """Append chunks where there is room; the refusals by row."""
+    wanted: dict[int, int] = {}
+    for row in rows:
+        wanted[row.id] = wanted.get(row.id, 0) + len(row.chunks)
+    full = chunks.full(transaction, wanted)
+    told: dict[int, list[str]] = {}
+    for row in rows:
+        if row.id not in full:
+            told.setdefault(row.id, []).extend(row.chunks)
+    chunks.put(transaction, told, now)
+    problem = Problem.of(
+        TooLarge(
+            f"the result has no room for more than {chunks.CHUNK_LIMIT:,} chunks",
+            path="chunks",
+            help="append fewer and larger ones",
+        )
+    )
+    return {id(row): BeatenRow(row.id, problem=problem) for row in rows if row.id in full}
 
 
 def _answer(row: BeatRow, told: int | None) -> BeatenRow:
@@ -45,6 +93,9 @@ def put_progress(transaction: Transaction, rows: list[tuple[int, str | None, str
     if not merged:
         return
     transaction.run("progress_put", rows=pack([(id, *merged[id]) for id in sorted(merged)]))
+    moved = [id for id in sorted(merged) if merged[id][0] is not None]
+    if moved:
+        tell(transaction, EventType.PROGRESS, moved)
     saved_ids = [id for id in sorted(merged) if merged[id][1] is not None]
     if saved_ids:
         transaction.run("job_flag", rows=pack([(id, int(Flag.SAVED)) for id in saved_ids]))

@@ -12,6 +12,7 @@ from roost.domain.records import Flag
 from roost.domain.states import TERMINAL, State
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Effects
+from roost.engine.work.feed import tell_changes
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -27,6 +28,7 @@ class Change(msgspec.Struct, frozen=True):
 
 def follow_up(transaction: Transaction, changes: list[Change], now: int, effects: Effects) -> None:
     """Carry on what these changes (already written) mean for those who wait, in the same transaction."""
+    tell_changes(transaction, [(each.id, each.after, each.reason) for each in changes if each.after is not each.before])
     for change in changes:
         if change.after is State.READY:
             effects.ready[change.queue] = effects.ready.get(change.queue, 0) + 1

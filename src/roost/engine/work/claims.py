@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from roost.domain.feed import EventType
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Batch, ClaimAnswer, ClaimWork
+from roost.engine.work.feed import tell
 from roost.engine.work.operations import Known
 from roost.engine.work.texts import pack, unpack
 from roost.wire.problems import Problem
@@ -43,6 +45,7 @@ def _claim(transaction: Transaction, work: ClaimWork, now: int, exhausted: set[s
         return ClaimAnswer(work.token, work.lease_ms, 0, EMPTY)
     text = pack(ids)
     transaction.run("claim", ids=text, token=work.token, worker=work.worker, lease_until=now + work.lease_ms, now=now)
+    tell(transaction, EventType.STARTED, ids, {"worker": work.worker})
     return _fetch(transaction, work, work.token, text)
 
 

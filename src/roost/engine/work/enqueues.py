@@ -10,6 +10,7 @@ from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Batch, Effects, EnqueuedRow, EnqueueWork
 from roost.engine.work import keys
 from roost.engine.work.changes import note_due
+from roost.engine.work.feed import tell_created
 from roost.engine.work.operations import Known
 from roost.engine.work.texts import pack
 from roost.wire.problems import Problem
@@ -88,6 +89,7 @@ def _insert(
         if shape.state is State.READY:
             ready[shape.queue] = ready.get(shape.queue, 0) + 1
     transaction.run("job_insert", shapes=pack(list(shapes)), places=pack(places), now=now)
+    tell_created(transaction, shapes, places)
     plain = {id: row.input for id, row in zip(ids, rows, strict=True) if row.options is None}
     if plain:
         transaction.run("input_insert", inputs=pack(plain))

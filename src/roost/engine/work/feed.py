@@ -1,11 +1,12 @@
-"""The feed's writing side: facts are gathered while a transaction works, and stored as one row just before it commits."""
+"""The feed's writing side: facts are gathered while a transaction works and stored as one row before it commits."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from roost.domain.feed import EventType, Fact, packed
-from roost.domain.states import TERMINAL
+from roost.domain.records import Shape
+from roost.domain.states import TERMINAL, State
 from roost.engine.driver import Transaction
 from roost.engine.work.texts import pack
 
@@ -35,3 +36,31 @@ def write(transaction: Transaction, now: int) -> bool:
     transaction.run("feed_put", facts=pack(transaction.facts), now=now)
     transaction.facts.clear()
     return True
+
+
+def tell_created(transaction: Transaction, shapes: dict[Shape, int], places: dict[int, int]) -> None:
+    """Jobs were stored; ``places`` gives each id the number of its shape."""
+    states = {place: (shape.state, shape.reason) for shape, place in shapes.items()}
+    different = list(dict.fromkeys(states.values()))
+    for state in different:
+        # Jobs enqueued together mostly start in one state: then no id is looked at.
+        ids = list(places) if len(different) == 1 else [id for id, place in places.items() if states[place] == state]
+        tell(transaction, EventType.CREATED, ids, {"state": state[0], **({"reason": state[1]} if state[1] else {})})
+
+
+def tell_ended(transaction: Transaction, attempts: list[tuple[int, int, str]]) -> None:
+    """Attempts (job, number, outcome) ended otherwise than by success."""
+    grouped: dict[tuple[int, str], list[int]] = {}
+    for id, number, outcome in attempts:
+        grouped.setdefault((number, outcome), []).append(id)
+    for (number, outcome), ids in grouped.items():
+        tell(transaction, EventType.ATTEMPT_ENDED, ids, {"attempt": number, "outcome": outcome})
+
+
+def tell_changes(transaction: Transaction, changes: list[tuple[int, State, str | None]]) -> None:
+    """Jobs came to new states, each for a reason; one fact for each state and reason."""
+    grouped: dict[tuple[State, str | None], list[int]] = {}
+    for id, state, reason in changes:
+        grouped.setdefault((state, reason), []).append(id)
+    for (state, reason), ids in grouped.items():
+        tell(transaction, state.value, ids, {"reason": reason} if reason else None)

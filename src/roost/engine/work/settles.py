@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from roost.domain.feed import EventType
 from roost.domain.records import SETTLE_FLAGS, JobFacts
 from roost.domain.settle import SUCCEEDED, Ending, Verdict, decide
 from roost.domain.states import State
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects, SettledRow, SettleRow
+from roost.engine.work import chunks
 from roost.engine.work.changes import Change, follow_up, note_due
 from roost.engine.work.facts import facts_of
+from roost.engine.work.feed import tell, tell_ended
 from roost.engine.work.texts import pack, unpack
 from roost.errors import LeaseLost
 from roost.wire.problems import Problem
@@ -47,13 +50,18 @@ def apply(
     if not calls:
         return []
     rows = [row for call in calls for row in call]
-    plain = [row for row in rows if row.ending.kind == "succeed"]
+    plain = [row for row in rows if _is_plain(row)]
     done = _plain(transaction, plain, now, effects) if plain else set()
-    rest = [row for row in rows if row.ending.kind != "succeed" or (row.id, row.token) not in done]
+    rest = [row for row in rows if not _is_plain(row) or (row.id, row.token) not in done]
     told = _decided(transaction, rest, now, rng, effects) if rest else {}
     return [
         [told[id(row)] if id(row) in told else SettledRow(row.id, State.SUCCEEDED) for row in call] for call in calls
     ]
+
+
+def _is_plain(row: SettleRow) -> bool:
+    ending = row.ending
+    return ending.kind == "succeed" and ending.summary is None and not ending.chunks
 
 
 def _plain(transaction: Transaction, rows: list[SettleRow], now: int, effects: Effects) -> set[tuple[int, str]]:
@@ -74,6 +82,8 @@ def _plain(transaction: Transaction, rows: list[SettleRow], now: int, effects: E
     if results:
         transaction.run("result_put", rows=pack(results))
     effects.ended.extend(id for id, _ in done)
+    if fresh:
+        tell(transaction, EventType.SUCCEEDED, [id for id, _ in fresh])
     return done
 
 
@@ -158,6 +168,10 @@ def write(
     ]
     if results:
         transaction.run("result_put", rows=pack(results))
+    summaries = [(facts.id, ending.summary) for facts, ending, _ in verdicts if ending.summary is not None]
+    if summaries:
+        transaction.run("summary_put", rows=pack(summaries))
+    chunks.put(transaction, {facts.id: ending.chunks for facts, ending, _ in verdicts}, now)
     holds = [
         (facts.id, hold.reason, hold.title, hold.subject, hold.subject_hash, hold.deadline, hold.on_expiry)
         for facts, _, verdict in verdicts
@@ -174,4 +188,5 @@ def write(
         Change(facts.id, facts.queue, State.RUNNING, verdict.state, verdict.reason, facts.flags)
         for facts, _, verdict in verdicts
     ]
+    tell_ended(transaction, [(f.id, f.attempt, v.outcome) for f, _, v in verdicts if v.outcome != SUCCEEDED])
     follow_up(transaction, changes, now, effects)

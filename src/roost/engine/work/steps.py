@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from roost.domain.feed import EventType
 from roost.domain.records import Flag
 from roost.engine import rows
 from roost.engine.driver import Transaction
 from roost.engine.protocol import StepAnswer, StepRow
 from roost.engine.work.beats import put_progress
+from roost.engine.work.feed import tell
 from roost.engine.work.settles import lease_lost
 from roost.engine.work.texts import pack, unpack
 from roost.errors import StepChanged
@@ -62,6 +64,9 @@ def apply(transaction: Transaction, asked: list[StepRow], now: int) -> list[Step
             now=now,
         )
         transaction.run("job_flag", rows=pack([(id, int(Flag.STEPS)) for id in sorted({row.id for row in new})]))
+        for row in new:
+            attempt = facts[(row.id, row.token, row.name)][4]
+            tell(transaction, EventType.STEP, [row.id], {"name": row.name, "kind": row.kind, "attempt": attempt})
         put_progress(transaction, [(row.id, row.progress, row.saved) for row in new])
     return answers
 

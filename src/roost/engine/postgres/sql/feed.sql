@@ -7,6 +7,9 @@ SELECT seq, at, facts FROM feed WHERE seq > :after ORDER BY seq LIMIT :limit;
 -- name: feed_newest
 SELECT coalesce(max(seq), 0) FROM feed;
 
+-- name: feed_tail
+SELECT seq FROM feed ORDER BY seq DESC LIMIT :limit;
+
 -- name: feed_floor
 SELECT seq FROM feed_floor;
 
