@@ -48,6 +48,10 @@ EXAMPLES: dict[str, Any] = {
         "note": "reads well",
     },
     "holds.extend": {"by": "2h", "actor": "mia"},
+    "outboxes.deliver": {
+        "contents": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "jobs": [{"kind": "mail.welcome", "input": {"user_id": 7}, "queue": "mail"}],
+    },
     "workers.register": {
         "host": "host-1",
         "pid": 4711,

@@ -13,11 +13,11 @@ from roost.errors import HeadersTooLarge, InvalidRequest, MethodNotAllowed, NotF
 from roost.wire.attempts import Heartbeat
 from roost.wire.codec import Wire, convert
 from roost.wire.codec import decode as decode_json
-from roost.wire.contract import ENQUEUE_MANY, OPERATIONS, PREFIX, SETTLE, Operation
+from roost.wire.contract import DELIVER_OUTBOX, ENQUEUE_MANY, OPERATIONS, PREFIX, SETTLE, Operation
 from roost.wire.strict import check_body, check_bulk
 
 QUERY_BYTES = 8 * 1024
-_BULK = (ENQUEUE_MANY.request, SETTLE.request, Heartbeat)
+_BULK = (ENQUEUE_MANY.request, SETTLE.request, DELIVER_OUTBOX.request, Heartbeat)
 _SEE_DOCS = "see /docs for the parameters of this call"
 
 

@@ -11,7 +11,14 @@ from typing import TypeVar
 from roost.errors import ConfigurationError, RoostError
 from roost.sdk._async.http import AsyncHttpTransport
 from roost.sdk._async.jobs import AsyncJobs
-from roost.sdk._async.resources import AsyncHolds, AsyncQueues, AsyncSchedules, AsyncServer, AsyncWorkers
+from roost.sdk._async.resources import (
+    AsyncHolds,
+    AsyncOutboxes,
+    AsyncQueues,
+    AsyncSchedules,
+    AsyncServer,
+    AsyncWorkers,
+)
 from roost.sdk.connection import is_store
 from roost.sdk.patience import WORTH_REPEATING, Patience, new_operation_id
 from roost.sdk.transport import AsyncTransport
@@ -37,6 +44,7 @@ class AsyncClient:
         self.schedules = AsyncSchedules(self)
         self.holds = AsyncHolds(self)
         self.workers = AsyncWorkers(self)
+        self.outboxes = AsyncOutboxes(self)
         self.server = AsyncServer(self)
 
     @classmethod

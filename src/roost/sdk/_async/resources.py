@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,8 +15,11 @@ from roost.wire import contract
 from roost.wire.attempts import Register, Worker
 from roost.wire.holds import AnswerHold, DecideHold, ExtendHold, Hold, HoldPage, HoldRef, ListHolds
 from roost.wire.jobs import Empty, Enqueued, NewJob
+from roost.wire.outboxes import DeliverOutbox
 from roost.wire.queues import EditQueue, PauseQueue, Queue, QueueRef
 from roost.wire.schedules import (
+    BackfillSchedule,
+    Backfilled,
     ListRuns,
     Preview,
     PreviewRule,
@@ -110,6 +114,21 @@ class AsyncSchedules:
         """Fire now; the next fire is not shifted."""
         return await self._client.call(contract.RUN_SCHEDULE, ScheduleRef(name=name, actor=actor), operation_id)
 
+    async def backfill(
+        self,
+        name: str,
+        first: datetime,
+        last: datetime,
+        *,
+        limit: int = 100,
+        dry_run: bool = False,
+        actor: str = "",
+        operation_id: str | None = None,
+    ) -> Backfilled:
+        """Make the jobs of instants from ``first`` to ``last`` that have none yet."""
+        request = BackfillSchedule(name=name, first=first, last=last, limit=limit, dry_run=dry_run, actor=actor)
+        return await self._client.call(contract.BACKFILL_SCHEDULE, request, operation_id)
+
     async def delete(self, name: str, *, actor: str = "", operation_id: str | None = None) -> None:
         """Delete it; its jobs and runs stay."""
         await self._client.call(contract.DELETE_SCHEDULE, ScheduleRef(name=name, actor=actor), operation_id)
@@ -182,6 +201,22 @@ class AsyncWorkers:
     async def register(self, worker: Register) -> None:
         """Say who this worker is."""
         await self._client.call(contract.REGISTER_WORKER, worker)
+
+
+class AsyncOutboxes:
+    """``client.outboxes``."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def deliver(self, outbox: str, number: int, contents: str, jobs: Sequence[NewJob]) -> Sequence[Enqueued]:
+        """Store batch ``number`` once, however often it is sent; an answer for each job, the same every time.
+
+        ``contents`` names what is in the batch. Raises `Conflict` where a later batch, or another one of that number,
+        was stored.
+        """
+        request = DeliverOutbox(outbox=outbox, number=number, contents=contents, jobs=[*jobs])
+        return (await self._client.call(contract.DELIVER_OUTBOX, request)).jobs
 
 
 class AsyncServer:

@@ -11,7 +11,14 @@ from typing import TypeVar
 from roost.errors import ConfigurationError, RoostError
 from roost.sdk._sync.http import HttpTransport
 from roost.sdk._sync.jobs import Jobs
-from roost.sdk._sync.resources import Holds, Queues, Schedules, Server, Workers
+from roost.sdk._sync.resources import (
+    Holds,
+    Outboxes,
+    Queues,
+    Schedules,
+    Server,
+    Workers,
+)
 from roost.sdk.connection import is_store
 from roost.sdk.patience import WORTH_REPEATING, Patience, new_operation_id
 from roost.sdk.transport import Transport
@@ -37,6 +44,7 @@ class Client:
         self.schedules = Schedules(self)
         self.holds = Holds(self)
         self.workers = Workers(self)
+        self.outboxes = Outboxes(self)
         self.server = Server(self)
 
     @classmethod
