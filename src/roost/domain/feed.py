@@ -58,6 +58,17 @@ class EventType(StrEnum):
     SCHEDULE_FIRED = "schedule_fired"
     """An instant of a schedule, and what became of it."""
     WORKER_REGISTERED = "worker_registered"
+    WEBHOOK_PUT = "webhook_put"
+    WEBHOOK_ROTATED = "webhook_rotated"
+    WEBHOOK_ENABLED = "webhook_enabled"
+    WEBHOOK_DISABLED = "webhook_disabled"
+    """An endpoint is sent nothing more: somebody wished it, it is gone, or it failed for too long."""
+    WEBHOOK_REPLAYED = "webhook_replayed"
+    WEBHOOK_EVENTS_LOST = "webhook_events_lost"
+    """Events were deleted before an endpoint could be told of them."""
+    WEBHOOK_DELETED = "webhook_deleted"
+    SOURCE_PUT = "source_put"
+    SOURCE_DELETED = "source_deleted"
 
 
 STATE_AFTER: dict[str, State] = {

@@ -11,12 +11,14 @@ from typing import Protocol
 
 import msgspec
 
+from roost.domain.flow import CallbackEvent
 from roost.domain.holds import Decision
 from roost.domain.placing import Place
 from roost.domain.records import HoldRule, JobEdit, JobRow, QueueRules
 from roost.domain.schedule import Expected, ScheduleRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
+from roost.engine.hooks import HookActions
 from roost.wire.problems import Problem
 
 
@@ -136,6 +138,8 @@ class Effects(msgspec.Struct, array_like=True):
     """A schedule was changed, or a job it waits for ended."""
     fed: bool = False
     """The feed has a new row."""
+    flow: bool = False
+    """A job ended that others wait for; only this node carries it on, the others' timers are for when it dies."""
 
 
 class Applied(msgspec.Struct, array_like=True):
@@ -327,6 +331,44 @@ class ExtendHold(msgspec.Struct, tag=True, kw_only=True):
     actor: str
 
 
+class AdvanceFlow(msgspec.Struct, tag=True):
+    """Carry on ends: dependents go on or end, children are cancelled, batches count; signals reach who waits."""
+
+    limit: int = 1000
+
+
+class CreateBatch(msgspec.Struct, tag=True, kw_only=True):
+    """A batch with its first jobs and its callbacks."""
+
+    name: str
+    chain: bool
+    rows: list[JobRow]
+    callbacks: list[tuple[CallbackEvent, JobRow]]
+    seal: bool
+
+
+class SealBatch(msgspec.Struct, tag=True):
+    id: int
+
+
+class CancelBatch(msgspec.Struct, tag=True):
+    """Seal a batch and cancel up to ``limit`` of its members behind position ``after``."""
+
+    id: int
+    after: int = -1
+    limit: int = 1000
+    actor: str = ""
+    note: str = ""
+
+
+class SendSignal(msgspec.Struct, tag=True):
+    """Store a signal and give it to those who wait for it; the rest gets it by `AdvanceFlow`."""
+
+    name: str
+    data: str
+    job: int | None = None
+
+
 class RegisterWorker(msgspec.Struct, tag=True):
     id: str
     data: str
@@ -366,6 +408,13 @@ class Prune(msgspec.Struct, tag=True, kw_only=True):
     limit: int = 1000
 
 
+class PruneFeed(msgspec.Struct, tag=True, kw_only=True):
+    """Forget rows of the feed from ``before``, the oldest first; the newest row stays."""
+
+    before: int
+    limit: int = 1000
+
+
 class PruneOld(msgspec.Struct, tag=True, kw_only=True):
     """Forget operation ids, workers and runs not heard of since ``before``."""
 
@@ -393,12 +442,19 @@ Action = (
     | Backfill
     | DecideHold
     | ExtendHold
+    | AdvanceFlow
+    | CreateBatch
+    | SealBatch
+    | CancelBatch
+    | SendSignal
     | RegisterWorker
     | DeliverBatch
     | Promote
     | Reap
     | Prune
+    | PruneFeed
     | PruneOld
+    | HookActions
 )
 
 

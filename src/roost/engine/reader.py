@@ -13,13 +13,17 @@ from roost.domain.records import QueueRules
 from roost.domain.states import TERMINAL, State
 from roost.engine import listing, rows
 from roost.engine.feedreading import FeedReader, FeedSlice
+from roost.engine.hookreading import SqlHookReader
 from roost.engine.reading import Due, History, OperatorEvent, ScheduleFacts
+from roost.engine.searching.dialects import Dialect
+from roost.engine.searching.reading import SearchReader
 from roost.engine.work.texts import pack, unpack
 from roost.errors import InvalidCursor, NotFound
 from roost.wire.attempts import Step, Worker
 from roost.wire.codec import timestamp
 from roost.wire.holds import Hold, HoldPage, ListHolds
-from roost.wire.jobs import Attempt, Job, JobPage, ListJobs, LogLine, LogPage
+from roost.wire.jobs import Attempt, Chunk, ChunkPage, Job, JobPage, ListJobs, LogLine, LogPage
+from roost.wire.kinds import KindSchema
 from roost.wire.queues import Queue
 from roost.wire.schedules import Run, Runs, Schedule
 
@@ -33,17 +37,22 @@ class Session(Protocol):
     def one(self, statement: str, **parameters: object) -> Any: ...
     def rows(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]: ...
     def query(self, sql: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
-        """A statement composed by `roost.engine.listing`."""
+        """A statement composed by `roost.engine.listing` or `roost.engine.searching`."""
         ...
 
+    @property
+    def dialect(self) -> Dialect: ...
+    def bounded(self) -> AbstractContextManager[None]: ...
 
-class SqlReader:
+
+class SqlReader(SqlHookReader):
     """See `roost.engine.reading.Reader`; ``session`` lends a connection that cannot write."""
 
     def __init__(self, session: Callable[[], AbstractContextManager[Session]], close: Callable[[], None]) -> None:
         self._session = session
         self._close = close
         self._feed = FeedReader(session)
+        self.searches = SearchReader(session)
 
     def job(self, id: int) -> Job:
         """A job, whole."""
@@ -103,6 +112,18 @@ class SqlReader:
         ]
         return LogPage(lines=lines, ended=State(state) in TERMINAL and len(lines) < limit)
 
+    def chunks(self, id: int, after: int, limit: int) -> ChunkPage:
+        """A job's result chunks after chunk ``after``."""
+        with self._session() as session:
+            # The state first: chunks that come between the two are told by the next call.
+            state = _summary(session, id)[3]
+            found = session.rows("job_chunks", id=id, after=after, limit=limit)
+        told = [
+            Chunk(number=number, at=timestamp(at), attempt=attempt, chunk=msgspec.Raw(text.encode()))
+            for number, at, attempt, text in found
+        ]
+        return ChunkPage(chunks=told, ended=State(state) in TERMINAL and len(told) < limit)
+
     def steps(self, id: int) -> list[Step]:
         """A job's recorded steps."""
         with self._session() as session:
@@ -126,6 +147,21 @@ class SqlReader:
         """The rules of every queue that has any."""
         with self._session() as session:
             return {name: _rules.decode(text) for name, _, _, text in session.rows("queue_rows") if text}
+
+    def kind_schemas(self) -> dict[str, str]:
+        """The schema, as JSON text, of every kind that has one."""
+        with self._session() as session:
+            return {row[0]: row[1] for row in session.rows("kind_rows")}
+
+    def kinds(self) -> list[KindSchema]:
+        """All kinds that have a schema, by name."""
+        with self._session() as session:
+            return [rows.kind(row) for row in session.rows("kind_rows")]
+
+    def kind(self, name: str) -> KindSchema:
+        """One kind's schema."""
+        with self._session() as session:
+            return rows.kind(_first(session.rows("kind_row", name=name), "kind", name))
 
     def schedules(self) -> list[Schedule]:
         """All schedules by name."""
@@ -245,7 +281,7 @@ def _summary(session: Session, id: int) -> tuple[Any, ...]:
 def _job(session: Session, id: int) -> Job:
     row = _summary(session, id)
     ended: list[Attempt] = [rows.attempt(attempt) for attempt in session.rows("job_attempts", id=id)]
-    return rows.job(row, session.rows("job_whole", id=id)[0], ended)
+    return rows.job(row, session.rows("job_whole", id=id)[0], session.rows("job_more", id=id)[0], ended)
 
 
 def _queues(session: Session, now: int) -> list[Queue]:

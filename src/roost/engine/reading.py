@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -11,11 +11,16 @@ from roost.domain.records import QueueRules
 from roost.domain.schedule import ScheduleRule
 from roost.domain.states import State
 from roost.engine.feedreading import FeedSlice
+from roost.engine.hooks import HookReader
 from roost.wire.attempts import Step, Worker
 from roost.wire.holds import Hold, HoldPage, ListHolds
-from roost.wire.jobs import Attempt, Job, JobPage, ListJobs, LogPage
+from roost.wire.jobs import Attempt, ChunkPage, Job, JobPage, ListJobs, LogPage
+from roost.wire.kinds import KindSchema
 from roost.wire.queues import Queue
 from roost.wire.schedules import Runs, Schedule
+
+if TYPE_CHECKING:
+    from roost.engine.searching.reading import SearchReader
 
 
 class ScheduleFacts(msgspec.Struct, kw_only=True):
@@ -79,20 +84,30 @@ class Due(msgspec.Struct, kw_only=True):
     """A queued fire waits for a job that has ended."""
 
 
-class Reader(Protocol):
+class Reader(HookReader, Protocol):
     """Reads committed facts; thread-safe; raises `NotFound` for what is not there, `Unavailable` for a lost store."""
+
+    searches: SearchReader
 
     def job(self, id: int) -> Job: ...
     def jobs(self, query: ListJobs) -> JobPage: ...
     def states(self, ids: list[int]) -> dict[int, State]: ...
     def history(self, id: int, workers_since: int) -> History: ...
     def logs(self, id: int, after: int, limit: int) -> LogPage: ...
+    def chunks(self, id: int, after: int, limit: int) -> ChunkPage: ...
     def steps(self, id: int) -> list[Step]: ...
     def queues(self, now: int) -> list[Queue]: ...
     def queue(self, name: str, now: int) -> Queue: ...
     def queue_rules(self) -> dict[str, QueueRules]:
         """The rules of every queue that has any."""
         ...
+
+    def kind_schemas(self) -> dict[str, str]:
+        """The schema, as JSON text, of every kind that has one."""
+        ...
+
+    def kinds(self) -> list[KindSchema]: ...
+    def kind(self, name: str) -> KindSchema: ...
 
     def schedules(self) -> list[Schedule]: ...
     def schedule(self, name: str) -> Schedule: ...

@@ -12,6 +12,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import msgspec
 
+from roost.domain.admission import INPUT_LIMIT
 from roost.engine.protocol import Acted, Action, Call, Operation
 from roost.engine.reading import Reader
 from roost.engine.store import Store
@@ -48,10 +49,20 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How often the loops look at the store although nothing told them to."""
     prune_seconds: float = 60.0
     """How often old jobs are looked for, at most."""
+    payload_limit: int = INPUT_LIMIT
+    """Bytes an input, a result or a result's chunk may have."""
     retention_ms: int = 7 * 86_400_000
     """How long succeeded, cancelled and expired jobs are kept where their queue says nothing."""
     retention_failed_ms: int = 30 * 86_400_000
     """The same for failed jobs."""
+    feed_retention_ms: int = 3 * 86_400_000
+    """How long events can be read again; a reader that was away for longer is told that it missed some."""
+
+
+    webhook_allow: tuple[str, ...] = ()
+    """Internal targets that webhooks may be sent to; see `roost.domain.targets.Allowed`."""
+    webhook_seconds: float = 10.0
+    """How long one POST to an endpoint may take."""
 
 
 class CallInfo(msgspec.Struct, frozen=True):
@@ -130,7 +141,10 @@ class Core:
 
     async def read_rules(self) -> None:
         """Read the queues' rules again."""
-        self.rules.replace(await self.read(self.reader.queue_rules), self.clock.monotonic())
+        at = self.clock.monotonic()
+        self.rules.replace(
+            await self.read(self.reader.queue_rules), await self.read(self.reader.kind_schemas), at
+        )
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside everything else; `close` waits for it."""

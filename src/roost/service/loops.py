@@ -6,6 +6,7 @@ import asyncio
 
 from roost.engine.protocol import Effects
 from roost.service.core import Core
+from roost.service.dispatcher import Dispatcher
 from roost.service.loop import Loop, Work
 from roost.service.planner import Planner
 from roost.service.promoter import Promoter
@@ -27,22 +28,29 @@ class Loops:
         self._reaper = self._loop("reaper", self._reaping, safety)
         self._planner = self._loop("planner", Planner(core), safety)
         self._pruner = self._loop("pruner", self._pruning, _PRUNER_SAFETY_SECONDS)
+        self._dispatching = Dispatcher(core)
+        self._webhooks = self._loop("webhooks", self._dispatching, safety)
+        self._dispatching.wake_by(self._webhooks.hint)
         core.health.when_regained(self._regained)
 
     def start(self) -> None:
         """Begin all of them."""
-        for loop in (self._promoter, self._reaper, self._planner, self._pruner):
+        for loop in (self._promoter, self._reaper, self._planner, self._pruner, self._webhooks):
             loop.start()
 
     async def stop(self) -> None:
         """Let each finish what it is doing."""
         self._pruning.stop()
-        await asyncio.gather(*(loop.stop() for loop in (self._promoter, self._reaper, self._planner, self._pruner)))
+        loops = (self._promoter, self._reaper, self._planner, self._pruner, self._webhooks)
+        await asyncio.gather(*(loop.stop() for loop in loops))
+        await self._dispatching.stop()
 
     def heed(self, effects: Effects, lease_until: int | None, granted_ms: int) -> None:
         """A commit may have made something due earlier than the loops know."""
         if effects.due_at is not None:
             self._promoter.hint(effects.due_at)
+        if effects.fed:
+            self._dispatching.heed()
         if effects.schedules:
             self._planner.wake()
         if lease_until is not None:
@@ -54,6 +62,7 @@ class Loops:
         self._promoter.wake()
         self._reaper.wake()
         self._planner.wake()
+        self._webhooks.wake()
 
     def _regained(self) -> None:
         self._reaping.begin_grace("the store is back")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from roost.engine.actions import holds, jobs, loops, outboxes, queues, schedules, tracking
+from roost.engine.actions import holds, jobs, loops, outboxes, queues, schedules, tracking, webhooks
 from roost.engine.driver import Transaction
+from roost.engine.hooks import HookAction
 from roost.engine.protocol import (
     Acted,
     Action,
@@ -26,6 +27,7 @@ from roost.engine.protocol import (
     NoteJobs,
     Promote,
     Prune,
+    PruneFeed,
     PruneOld,
     PutSchedule,
     Reap,
@@ -114,5 +116,9 @@ def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], f
             return loops.reap(transaction, action, now, rng)
         case Prune():
             return loops.prune(transaction, action)
+        case PruneFeed():
+            return loops.prune_feed(transaction, action)
         case PruneOld():
             return loops.prune_old(transaction, action)
+        case HookAction():
+            return webhooks.act(transaction, action, now, rng)

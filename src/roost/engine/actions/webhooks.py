@@ -1,0 +1,326 @@
+"""Webhooks: endpoints and their deliveries, each delivery made once however many nodes read the same events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from roost.domain.deliveries import GONE, Health, Try, WebhookRule, judge
+from roost.engine import hookrows
+from roost.engine.actions.moves import record
+from roost.engine.driver import Transaction
+from roost.engine.hookrows import missing_delivery, missing_source, missing_webhook
+from roost.engine.hooks import (
+    AdvanceWebhook,
+    DeleteSource,
+    DeleteWebhook,
+    DisableWebhook,
+    EnableWebhook,
+    HookAction,
+    NewDelivery,
+    PingWebhook,
+    PruneDeliveries,
+    PutSource,
+    PutWebhook,
+    ReplayDeliveries,
+    ReplayDelivery,
+    RotateWebhook,
+    Taken,
+    Work,
+    WorkDeliveries,
+)
+from roost.engine.protocol import Acted, Effects
+from roost.engine.work.texts import pack, unpack
+from roost.errors import Conflict, InvalidRequest
+from roost.wire.codec import encode
+from roost.wire.webhooks import Delivery, Replayed, Webhook
+
+
+class WebhookFacts(msgspec.Struct):
+    """An endpoint as deliveries are judged by it."""
+
+    url: str
+    rule: str
+    secret: str
+    old_secret: str | None
+    old_secret_until: int | None
+    disabled_at: int | None
+    failures: int
+    failing_since: int | None
+
+
+_facts = msgspec.json.Decoder(WebhookFacts)
+_rule = msgspec.json.Decoder(WebhookRule)
+
+
+def act(transaction: Transaction, action: HookAction, now: int, rng: Callable[[], float]) -> Acted:
+    """Carry out one of the actions of `roost.engine.hooks`."""
+    match action:
+        case PutWebhook():
+            return _put(transaction, action, now)
+        case DeleteWebhook():
+            return _delete(transaction, action, now)
+        case EnableWebhook():
+            return _enable(transaction, action, now)
+        case DisableWebhook():
+            return _disable(transaction, action, now)
+        case RotateWebhook():
+            return _rotate(transaction, action, now)
+        case PingWebhook():
+            return _ping(transaction, action, now)
+        case AdvanceWebhook():
+            return _advance(transaction, action, now)
+        case WorkDeliveries():
+            return _work(transaction, action, now, rng)
+        case ReplayDelivery():
+            return _replay(transaction, action, now)
+        case ReplayDeliveries():
+            return _replay_since(transaction, action, now)
+        case PruneDeliveries():
+            return _prune(transaction, action)
+        case PutSource():
+            return _put_source(transaction, action, now)
+        case DeleteSource():
+            return _delete_source(transaction, action, now)
+    raise TypeError(f"{action!r} is no action of webhooks")
+
+
+# --- endpoints --------------------------------------------------------------------------------------------------------
+
+
+def _put(transaction: Transaction, action: PutWebhook, now: int) -> Acted:
+    is_new = not transaction.one("webhook_exists", name=action.name)
+    transaction.run(
+        "webhook_put",
+        name=action.name,
+        url=action.url,
+        rule=msgspec.json.encode(action.rule).decode(),
+        secret=action.secret,
+        position=action.position,
+        now=now,
+    )
+    _record(transaction, "webhook_put", action.name, action.actor, now)
+    return _told(transaction, action.name, secret=action.secret if is_new else None)
+
+
+def _delete(transaction: Transaction, action: DeleteWebhook, now: int) -> Acted:
+    # Locked first, as by everything that touches its deliveries.
+    _locked(transaction, action.name)
+    transaction.run("webhook_delete_attempts", name=action.name)
+    transaction.run("webhook_delete_deliveries", name=action.name)
+    transaction.run("webhook_delete", name=action.name)
+    _record(transaction, "webhook_deleted", action.name, action.actor, now)
+    return Acted("{}", Effects(), 1)
+
+
+def _enable(transaction: Transaction, action: EnableWebhook, now: int) -> Acted:
+    if not transaction.run("webhook_enable", name=action.name, position=action.position, now=now):
+        raise missing_webhook(action.name)
+    _record(transaction, "webhook_enabled", action.name, action.actor, now)
+    return _told(transaction, action.name)
+
+
+def _disable(transaction: Transaction, action: DisableWebhook, now: int) -> Acted:
+    _locked(transaction, action.name)
+    _set_disabled(transaction, action.name, "requested", action.actor, now)
+    return _told(transaction, action.name)
+
+
+def _set_disabled(transaction: Transaction, name: str, reason: str, actor: str, now: int) -> None:
+    if transaction.run("webhook_disable", name=name, reason=reason, now=now):
+        _record(transaction, "webhook_disabled", name, actor, now, reason=reason)
+
+
+def _rotate(transaction: Transaction, action: RotateWebhook, now: int) -> Acted:
+    until = now + action.overlap_ms
+    if not transaction.run("webhook_rotate", name=action.name, secret=action.secret, until=until, now=now):
+        raise missing_webhook(action.name)
+    _record(transaction, "webhook_rotated", action.name, action.actor, now)
+    return _told(transaction, action.name, secret=action.secret)
+
+
+def _told(transaction: Transaction, name: str, secret: str | None = None) -> Acted:
+    webhook: Webhook = hookrows.webhook(transaction.row("webhook_row", name=name))
+    webhook.secret = secret
+    return Acted(encode(webhook).decode(), Effects(), 1)
+
+
+def _locked(transaction: Transaction, name: str) -> WebhookFacts:
+    found = transaction.one("webhook_facts", name=name)
+    if found is None:
+        raise missing_webhook(name)
+    return _facts.decode(found)
+
+
+def _record(transaction: Transaction, type: str, name: str, actor: str, now: int, **data: object) -> None:
+    record(transaction, [(None, type, actor, {"webhook": name, **data})], now)
+
+
+# --- deliveries -------------------------------------------------------------------------------------------------------
+
+
+def _ping(transaction: Transaction, action: PingWebhook, now: int) -> Acted:
+    if _locked(transaction, action.name).disabled_at is not None:
+        raise Conflict(f"the webhook {action.name!r} is disabled", path="name", help="enable it first")
+    _insert(transaction, action.name, [action.delivery], now)
+    found = transaction.rows("delivery_rows", name=action.name, before=2**62, state=None, limit=1)
+    summary = hookrows.delivery_summary(found[0])
+    return Acted(encode(summary).decode(), Effects(), 1)
+
+
+def _advance(transaction: Transaction, action: AdvanceWebhook, now: int) -> Acted:
+    if not transaction.run("webhook_advance", name=action.name, position=action.position, expected=action.expected):
+        return Acted("{}", Effects(), 0)
+    if action.lost:
+        _record(transaction, "webhook_events_lost", action.name, "", now, after=action.expected)
+    _insert(transaction, action.name, action.deliveries, now)
+    return Acted("{}", Effects(), 1)
+
+
+def _insert(transaction: Transaction, name: str, deliveries: list[NewDelivery], now: int) -> None:
+    if deliveries:
+        transaction.run("delivery_put", name=name, rows=pack(deliveries), now=now)
+
+
+def _work(transaction: Transaction, action: WorkDeliveries, now: int, rng: Callable[[], float]) -> Acted:
+    found = transaction.one("webhook_facts", name=action.name)
+    if found is None:
+        return Acted(encode(Work()).decode(), Effects())
+    facts = _facts.decode(found)
+    if action.tries:
+        reason = _settle(transaction, action.name, facts, action.tries, now, rng)
+        if reason is not None and facts.disabled_at is None:
+            _set_disabled(transaction, action.name, reason, "", now)
+            facts.disabled_at = now
+    if facts.disabled_at is not None:
+        return Acted(encode(Work()).decode(), Effects())
+    due: list[Taken] = []
+    if action.take:
+        rows = unpack(transaction.one("delivery_due", name=action.name, now=now, limit=action.take))
+        due = [Taken(*row) for row in rows]
+    if due:
+        ids = pack([each.id for each in due])
+        transaction.run("delivery_lock", ids=ids, token=action.token, until=now + action.lock_ms)
+    secrets = [facts.secret]
+    if facts.old_secret is not None and facts.old_secret_until is not None and facts.old_secret_until > now:
+        secrets.append(facts.old_secret)
+    work = Work(url=facts.url, secrets=secrets, deliveries=due)
+    return Acted(encode(work).decode(), Effects(), len(due))
+
+
+def _settle(
+    transaction: Transaction, name: str, facts: WebhookFacts, tries: list[Try], now: int, rng: Callable[[], float]
+) -> str | None:
+    """Record what came of sending; why the endpoint is to be disabled, where it is."""
+    ids = pack([each.delivery for each in tries])
+    known = {row[0]: row[1:] for row in unpack(transaction.one("delivery_facts", ids=ids))}
+    health = Health(facts.failures, facts.failing_since)
+    attempts, counts = [], {"pending": 0, "succeeded": 0, "failed": 0}
+    gone = False
+    for each in tries:
+        if each.delivery not in known:
+            continue
+        state, number, failures, token, next_at = known[each.delivery]
+        number += 1
+        attempts.append((each.delivery, number, each.at, each.duration_ms, each.status, each.error, each.response))
+        health = health.after(each)
+        gone = gone or each.status == GONE
+        if state == "pending" and (each.accepted or token == each.token):
+            verdict = judge(each, failures, now, rng())
+            state, next_at = verdict.state, verdict.next_at
+            failures, token = failures + (not each.accepted), None
+            counts[state] += 1
+        # Else another node took it over meanwhile, or it is done: this try is on record, and decides nothing.
+        known[each.delivery] = (state, number, failures, token, next_at)
+    settled = [(id, state, next_at, *rest) for id, (state, *rest, next_at) in known.items()]
+    transaction.run("delivery_settle", rows=pack(settled), now=now)
+    transaction.run("delivery_attempts_put", rows=pack(attempts))
+    transaction.run(
+        "webhook_health",
+        name=name,
+        failures=health.failures,
+        failing_since=health.failing_since,
+        succeeded=counts["succeeded"],
+        failed=counts["failed"],
+    )
+    if gone:
+        return "gone"
+    return "failing" if health.given_up(_rule.decode(facts.rule), now) else None
+
+
+def _replay(transaction: Transaction, action: ReplayDelivery, now: int) -> Acted:
+    found = transaction.rows("delivery_row", id=action.id)
+    if not found:
+        raise missing_delivery(action.id)
+    before = hookrows.delivery(found[0], [])
+    _locked(transaction, before.webhook)
+    if before.state == "pending" and before.attempts == 0:
+        raise Conflict("the delivery is yet to be sent", path="id", help="wait for its first try")
+    transaction.run("delivery_replay", ids=pack([action.id]), now=now)
+    data = {"deliveries": 1}
+    _record(transaction, "webhook_replayed", before.webhook, action.actor, now, **data)
+    after: Delivery = hookrows.delivery(transaction.row("delivery_row", id=action.id), [])
+    return Acted(encode(hookrows.summary_of(after)).decode(), Effects(), 1)
+
+
+def _replay_since(transaction: Transaction, action: ReplayDeliveries, now: int) -> Acted:
+    _locked(transaction, action.name)
+    ids = unpack(
+        transaction.one(
+            "delivery_replayable", name=action.name, since=action.since, all=int(action.all), limit=action.limit
+        )
+    )
+    if ids:
+        transaction.run("delivery_replay", ids=pack(ids), now=now)
+        _record(transaction, "webhook_replayed", action.name, action.actor, now, deliveries=len(ids))
+    reply = Replayed(count=len(ids), more=len(ids) >= action.limit)
+    return Acted(encode(reply).decode(), Effects(), len(ids))
+
+
+def _prune(transaction: Transaction, action: PruneDeliveries) -> Acted:
+    ids = unpack(transaction.one("delivery_prune_candidates", before=action.before, limit=action.limit))
+    if ids:
+        transaction.run("delivery_prune_attempts", ids=pack(ids))
+        transaction.run("delivery_prune", ids=pack(ids))
+    return Acted("{}", Effects(), len(ids), len(ids) >= action.limit)
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+def _put_source(transaction: Transaction, action: PutSource, now: int) -> Acted:
+    found = transaction.rows("source_row", name=action.name)
+    secrets, made = action.secrets, None
+    if action.scheme == "none":
+        secrets = []
+    elif secrets is None:
+        before = hookrows.source_facts(found[0]) if found else None
+        if before is not None and before.scheme == action.scheme:
+            secrets = before.secrets
+        elif action.generated is not None:
+            secrets, made = [action.generated], action.generated
+        else:
+            raise InvalidRequest(
+                f"a source of {action.scheme} has a secret", path="secrets", help="give the one the sender signs with"
+            )
+    transaction.run(
+        "source_put",
+        name=action.name,
+        queue=action.queue,
+        kind=action.kind,
+        scheme=action.scheme,
+        secrets=pack(secrets),
+        now=now,
+    )
+    record(transaction, [(None, "source_put", action.actor, {"source": action.name})], now)
+    source = hookrows.source(transaction.row("source_row", name=action.name))
+    source.secret = made
+    return Acted(encode(source).decode(), Effects(), 1)
+
+
+def _delete_source(transaction: Transaction, action: DeleteSource, now: int) -> Acted:
+    if not transaction.run("source_delete", name=action.name):
+        raise missing_source(action.name)
+    record(transaction, [(None, "source_deleted", action.actor, {"source": action.name})], now)
+    return Acted("{}", Effects(), 1)
