@@ -65,6 +65,12 @@ class InvalidZone(InvalidRequest):
     code = "invalid_zone"
 
 
+class SchemaMismatch(InvalidRequest):
+    """An input does not fit the schema of its kind; the path leads to the place inside the input."""
+
+    code = "schema_mismatch"
+
+
 class InvalidCursor(InvalidRequest):
     """A page cursor was not made by this server for this list."""
 

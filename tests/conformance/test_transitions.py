@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from roost.domain.placing import Place
 from roost.domain.records import HoldRule
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending
 from roost.domain.states import TRANSITIONS, Event, State
-from roost.engine.protocol import CancelJobs, DecideHold, Promote, ReopenJobs
+from roost.engine.protocol import CancelJobs, DecideHold, HoldJobs, MoveJobs, Promote, ReopenJobs
 from roost.wire.codec import encode
 from roost.wire.holds import ListHolds
 from tests.conformance.bench import Bench
@@ -21,7 +22,16 @@ def _settle(kind: str, **ending: object) -> Callable[[Bench, int, str], None]:
 
 
 def _hold(bench: Bench, id: int, token: str) -> None:
-    bench.settle(id, token or "nobody", "hold", hold=bench.hold())
+    if bench.state(id) is State.RUNNING:
+        bench.settle(id, token or "nobody", "hold", hold=bench.hold())
+    else:
+        bench.act(HoldJobs(id, "wait for me"))
+
+
+def _approve_later(bench: Bench, id: int, token: str) -> None:
+    if bench.state(id) is State.HELD:
+        bench.act(MoveJobs(id, Place(run_at=bench.now + 3_600_000)))
+    _decide("approve")(bench, id, token)
 
 
 def _decide(decision: str) -> Callable[[Bench, int, str], None]:
@@ -54,6 +64,7 @@ SEND: dict[Event, Callable[[Bench, int, str], None]] = {
     ),
     Event.HOLD: _hold,
     Event.APPROVE: _decide("approve"),
+    Event.APPROVE_LATER: _approve_later,
     Event.DENY: _decide("deny"),
     Event.CANCEL: lambda bench, id, token: bench.act(CancelJobs(id)) and None,  # type: ignore[func-returns-value]
     Event.EXPIRE: _expire,

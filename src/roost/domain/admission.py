@@ -8,17 +8,33 @@ from functools import lru_cache
 
 import msgspec
 
-from roost.domain import holds
+from roost.domain import holds, limits
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name, is_name
-from roost.domain.records import Flag, HoldRule, JobOptions, JobRow, OnConflict, QueueRules, Shape, UniqueClaim
+from roost.domain.priority import number
+from roost.domain.records import (
+    Flag,
+    HoldRule,
+    JobExtras,
+    JobOptions,
+    JobRow,
+    LimitRule,
+    OnConflict,
+    QueueRules,
+    Shape,
+    UniqueClaim,
+)
 from roost.domain.retry import RetryRule
 from roost.domain.retry import validate as validate_retry
 from roost.domain.states import State
+from roost.domain.templates import Subject, template
 from roost.errors import InvalidRequest, TooLarge
 
 INPUT_LIMIT = 256 * 1024
-"""Bytes of an input or a result."""
+"""Bytes of an input or a result, where neither server nor queue says otherwise."""
+PAYLOAD_LIMIT_MAX = 8 * 1024 * 1024
+"""What a server may be set to."""
+METADATA_LIMIT = 16 * 1024
 SAVED_LIMIT = 1024 * 1024
 """Bytes of a step's output or a state blob."""
 TAGS_LIMIT = 32
@@ -43,7 +59,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     input: str
     queue: str = "default"
-    priority: int = 5
+    priority: int | str | None = None
     run_at: datetime | None = None
     delay: str | None = None
     expires_at: datetime | None = None
@@ -55,8 +71,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     hold: HoldRule | None = None
     tags: dict[str, str] | None = None
     owner: str | None = None
+    metadata: str | None = None
+    """JSON text of an object."""
     schedule: str | None = None
     fire_at: int | None = None
+    limits: list[LimitRule] | None = None
 
 
 PLAIN = QueueRules()
@@ -69,19 +88,20 @@ def _plain_shape(kind: str, queue: str, priority: int) -> Shape | None:
 
 
 def plain_row(kind: str, queue: str, priority: int, text: str, path: str) -> JobRow:
-    """The row of a job that asks for nothing special, in a queue that asks for nothing either."""
+    """The row of a job that asks for nothing special, in a queue that asks for nothing either; its size was checked."""
     shape = _plain_shape(kind, queue, priority)
     if shape is None:
         check_name(kind, f"{path}kind")
         check_name(queue, f"{path}queue")
         raise AssertionError("one of the names was refused")
-    check_size(text, INPUT_LIMIT, f"{path}input")
     return JobRow(shape, text)
 
 
 def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobRow:
     """The row to store; raises `InvalidRequest` (or a kind of it) with the field's path, or `TooLarge`."""
-    row = plain_row(request.kind, request.queue, request.priority, request.input, path)
+    check_size(request.input, rules.payload_limit or PAYLOAD_LIMIT_MAX, f"{path}input")
+    priority = number(request.priority, rules.priority)
+    row = plain_row(request.kind, request.queue, priority, request.input, path)
     state, reason, flags = State.READY, None, 0
     run_at = _moment(request.run_at, request.delay, now, f"{path}run_at", f"{path}delay")
     if run_at is not None and run_at > now:
@@ -93,7 +113,7 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
         raise InvalidRequest(
             "the job would expire before it may start", path=f"{path}expires_at", help="give a later time"
         )
-    deadline = request.deadline
+    deadline = rules.deadline if request.deadline is None else request.deadline
     deadline_at = None if deadline is None else now + parse_duration(deadline, path=f"{path}deadline")
     if request.retry is not None:
         validate_retry(request.retry, f"{path}retry")
@@ -103,8 +123,13 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
         row.hold = holds.from_rule(hold, subject(request.kind, request.input), now, f"{path}hold")
         state, reason, flags = State.HELD, "approval", flags | Flag.HOLDS
     row.unique = _unique(request, now, path)
+    if rules.limits or request.limits:
+        row.limits = limits.of_job(rules, request.limits, _described(request), path)
+        flags |= Flag.LIMITED
+    if rules.ageing is not None or rules.fairness is not None:
+        row.order = "" if rules.fairness is None else template(rules.fairness.key).key(_described(request))
     row.shape = Shape(
-        request.queue, request.kind, state, reason, request.priority, flags, run_at, expires_at, deadline_at
+        request.queue, request.kind, state, reason, priority, flags, run_at, expires_at, deadline_at
     )
     options = JobOptions(
         retry=request.retry or rules.retry,
@@ -115,9 +140,18 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
         hold=hold,
         schedule=request.schedule,
         fire_at=request.fire_at,
+        limits=row.limits,
     )
     row.options = None if options == JobOptions() else msgspec.json.encode(options).decode()
+    if options.tags or request.metadata is not None:
+        row.extras = JobExtras(options.tags, request.metadata)
     return row
+
+
+def _described(request: Request) -> Subject:
+    return Subject(
+        kind=request.kind, queue=request.queue, input=request.input, owner=request.owner, tags=request.tags
+    )
 
 
 def subject(kind: str, text: str) -> str:
@@ -125,14 +159,14 @@ def subject(kind: str, text: str) -> str:
     return f'{{"kind":"{kind}","input":{text}}}'
 
 
-def check_size(text: str | bytes, limit: int, path: str) -> None:
-    """Raises `TooLarge` where ``text`` has more than ``limit`` bytes."""
+def check_size(text: str | bytes, limit: int, path: str, setting: str = "") -> None:
+    """Raises `TooLarge` where ``text`` has more than ``limit`` bytes; ``setting`` names what sets the limit."""
     # Four bytes a character is the most UTF-8 needs: short texts are not encoded to be counted.
     if len(text) * 4 > limit:
         size = len(text) if isinstance(text, bytes) else len(text.encode())
         if size > limit:
             raise TooLarge(
-                f"{size:,} bytes, over the limit of {limit:,}",
+                f"{size:,} bytes, over the limit of {limit:,}" + (f" ({setting})" if setting else ""),
                 path=path,
                 help="store the data elsewhere and pass a reference to it",
             )

@@ -6,10 +6,11 @@ Times are integer milliseconds since the epoch; JSON values are kept as the text
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from roost.domain.priority import Named
 from roost.domain.retry import RetryRule
 from roost.domain.states import State
 
@@ -31,10 +32,34 @@ class Flag(IntFlag):
     """Other jobs wait for its end: dependents, a batch, a parent."""
     LIMITED = 64
     """It counts against limits while it runs."""
+    FAIR = 128
+    """Its place among the keys of its queue is given when it becomes ready."""
 
 
 SETTLE_FLAGS = Flag.CANCEL_REQUESTED | Flag.WATCHED | Flag.FLOW | Flag.LIMITED
 """The flags that make a success more than one guarded row."""
+
+
+class LimitRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A limit on the jobs of one key; in a queue's rules the key may have places for a job's values.
+
+    At most ``concurrency`` of them run at once, no more than ``rate`` (``"100/m"``) start, ``burst`` of them at once.
+    ``cost`` is how much of either one job takes. See `roost.domain.limits`.
+    """
+
+    key: str
+    concurrency: int | None = None
+    rate: str | None = None
+    burst: int | None = None
+    cost: int = 1
+
+
+class FairRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Jobs of one priority take turns by ``key``, such as ``"{tags.tenant}"``; a key starts as many as it weighs."""
+
+    key: str
+    weights: dict[str, int] | None = None
+    """1 where a key is not named."""
 
 
 class HoldRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -56,6 +81,10 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hold: HoldRule | None = None
     schedule: str | None = None
     fire_at: int | None = None
+    limits: list[LimitRule] | None = None
+    batch: int | None = None
+    """The batch it is a member of, or was called back by."""
+    parent: int | None = None
 
 
 class UniqueClaim(msgspec.Struct, frozen=True, array_like=True):
@@ -96,6 +125,34 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
     run_at: int | None = None
     expires_at: int | None = None
     deadline_at: int | None = None
+    rank: int | None = None
+    """Its place among the queue's ready jobs (`roost.domain.order`); None: by its priority alone."""
+
+
+AfterFailure = Literal["cancel", "fail", "run"]
+"""What becomes of a job when one of those it waits for does not succeed."""
+
+
+class FlowWish(msgspec.Struct, frozen=True, array_like=True):
+    """What a job about to be stored has to do with others."""
+
+    after: list[int] = []
+    """Stored jobs that must end first."""
+    places: list[int] = []
+    """The same for jobs of its own set, by their places in it."""
+    after_failure: AfterFailure = "cancel"
+    batch: int | None = None
+    parent: int | None = None
+    run_at: int | None = None
+    """When it may start, once nothing else keeps it."""
+
+
+class WaitRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running job wants to wait for: the end of ``jobs``, or a signal that becomes its step ``step``."""
+
+    jobs: list[int] = []
+    signal: str | None = None
+    step: str = ""
 
 
 class JobRow(msgspec.Struct):
@@ -107,6 +164,32 @@ class JobRow(msgspec.Struct):
     """`JobOptions` as JSON text; None when all are defaults."""
     unique: UniqueClaim | None = None
     hold: HoldRow | None = None
+    extras: JobExtras | None = None
+    flow: FlowWish | None = None
+    limits: list[LimitRule] | None = None
+    order: str | None = None
+    """In a queue with an order of its own: the job's key among the queue's (empty where it has none)."""
+
+
+class JobEdit(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change of a stored job; None leaves as it is."""
+
+    tags: dict[str, str] | None = None
+    """Set; others stay."""
+    untag: list[str] = []
+    """Tags to take away."""
+    owner: str | None = None
+    """The empty text takes the owner away."""
+    metadata: str | None = None
+    """JSON text of an object; ``null`` takes it away."""
+
+
+class JobExtras(msgspec.Struct, array_like=True):
+    """What a job about to be stored has in tables of its own."""
+
+    tags: dict[str, str] | None = None
+    metadata: str | None = None
+    """JSON text of an object."""
 
 
 class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +209,9 @@ class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int | None
     token: str | None
     worker: str | None
+    priority: int = 5
+    run_at: int | None = None
+    expires_at: int | None = None
     options: JobOptions = JobOptions()
 
 
@@ -139,3 +225,23 @@ class QueueRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How long terminal jobs are kept; the server's default where None."""
     retention_failed: str | None = None
     """The same for failed jobs; ``retention`` where None."""
+    retention_states: dict[Literal["succeeded", "failed", "cancelled", "expired"], str] | None = None
+    """The same state by state; it goes before the other two."""
+    result_ttl: str | None = None
+    """How long results and their chunks are kept, where that is shorter than their jobs are."""
+    deadline: str | None = None
+    """From its enqueue: not ended by then, a job is cancelled, running or not."""
+    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] | Named | None = None
+    payload_limit: Annotated[int, msgspec.Meta(ge=1, le=8 * 1024 * 1024)] | None = None
+    """Bytes an input may have; never more than the server's ``payload_limit``."""
+    ageing: str | None = None
+    """How long a job waits for what one more priority would have given it; it never ages where None."""
+    fairness: FairRule | None = None
+    concurrency: int | None = None
+    """How many of the queue's jobs run at once."""
+    rate: str | None = None
+    """How many of the queue's jobs start, such as ``"100/m"``."""
+    burst: int | None = None
+    """How many of them may start at once; what the rate allows in one of its periods where None."""
+    limits: list[LimitRule] | None = None
+    """Limits on jobs of one key, for jobs enqueued from now on."""

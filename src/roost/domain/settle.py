@@ -22,7 +22,7 @@ DEADLY = 3
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended, as its worker (or the reaper, for ``lost``) tells it."""
 
-    kind: Literal["succeed", "fail", "snooze", "sleep", "cancel", "release", "hold", "lost"]
+    kind: Literal["succeed", "fail", "snooze", "sleep", "cancel", "release", "hold", "lost", "wait"]
     result: str | None = None
     error: str | None = None
     """`roost.wire.jobs.ErrorInfo` as JSON text."""
@@ -33,7 +33,11 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     hold: HoldRow | None = None
     exit: bool = False
     """The rest of its chain is not needed."""
+    wait: WaitRow | None = None
+    """With ``wait``: what it waits for, ``after_ms`` at most."""
     summary: str | None = None
+    chunks: list[str] = []
+    """JSON texts."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +80,9 @@ def decide(facts: JobFacts, ending: Ending, now: int, rng_value: float) -> Verdi
     elif ending.kind in ("snooze", "sleep"):
         outcome = reason = "snoozed" if ending.kind == "snooze" else "sleeping"
         event, run_at = Event.POSTPONE, now + (ending.after_ms or 0)
+    elif ending.kind == "wait":
+        reason, outcome = WAITS_FOR_SIGNAL if ending.wait and ending.wait.signal else WAITS_FOR_JOBS, "waiting"
+        event, run_at = Event.POSTPONE, None if ending.after_ms is None else now + ending.after_ms
     elif ending.kind == "release":
         event, outcome = Event.RELEASE, "released"
     elif ending.kind == "hold":

@@ -45,6 +45,8 @@ class Event(StrEnum):
     HOLD = "hold"
     """A person must decide first."""
     APPROVE = "approve"
+    APPROVE_LATER = "approve_later"
+    """Approved before its time to start has come."""
     DENY = "deny"
     CANCEL = "cancel"
     EXPIRE = "expire"
@@ -58,11 +60,13 @@ TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPI
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.WAITING, Event.DUE): State.READY,
     (State.WAITING, Event.RESCHEDULE): State.WAITING,
+    (State.WAITING, Event.HOLD): State.HELD,
     (State.WAITING, Event.CANCEL): State.CANCELLED,
     (State.WAITING, Event.EXPIRE): State.EXPIRED,
     (State.WAITING, Event.FAIL): State.FAILED,
     (State.READY, Event.CLAIM): State.RUNNING,
     (State.READY, Event.RESCHEDULE): State.WAITING,
+    (State.READY, Event.HOLD): State.HELD,
     (State.READY, Event.CANCEL): State.CANCELLED,
     (State.READY, Event.EXPIRE): State.EXPIRED,
     (State.READY, Event.FAIL): State.FAILED,
@@ -74,6 +78,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.RUNNING, Event.HOLD): State.HELD,
     (State.RUNNING, Event.CANCEL): State.CANCELLED,
     (State.HELD, Event.APPROVE): State.READY,
+    (State.HELD, Event.APPROVE_LATER): State.WAITING,
     (State.HELD, Event.DENY): State.FAILED,
     (State.HELD, Event.CANCEL): State.CANCELLED,
     (State.HELD, Event.EXPIRE): State.EXPIRED,

@@ -15,6 +15,7 @@ from roost.wire.attempts import Register, Step, Worker
 from roost.wire.codec import timestamp
 from roost.wire.holds import Hold
 from roost.wire.jobs import Attempt, ErrorInfo, Job, JobSummary, NewJob, Progress
+from roost.wire.kinds import KindSchema
 from roost.wire.schedules import Schedule
 
 _options = msgspec.json.Decoder(JobOptions)
@@ -76,8 +77,8 @@ def attempt(row: Row) -> Attempt:
     )
 
 
-def job(row: Row, whole: Row, ended: list[Attempt]) -> Job:
-    """From the columns of ``job_summary`` and ``job_whole`` and the attempts that ended.
+def job(row: Row, whole: Row, more: Row, ended: list[Attempt]) -> Job:
+    """From the columns of ``job_summary``, ``job_whole`` and ``job_more``, and the attempts that ended.
 
     A plain success writes no attempt row: its attempt is told from the job's own.
     """
@@ -100,11 +101,14 @@ def job(row: Row, whole: Row, ended: list[Attempt]) -> Job:
         **_summary_fields(row),
         input=msgspec.Raw(text.encode()),
         result=raw(result),
+        summary=more[1],
+        chunks=more[2],
         error=attempts[-1].error if attempts else None,
         progress=None if progress is None else _progress.decode(progress),
         saved=raw(saved),
         tags=options.tags,
         owner=options.owner,
+        metadata=raw(more[0]),
         timeout=None if options.timeout_ms is None else format_duration(options.timeout_ms),
         retry=options.retry,
         unique_key=None if options.unique_key is None else options.unique_key.partition("\n")[2],
@@ -168,6 +172,7 @@ def schedule(row: Row) -> Schedule:
         last_job=row[7],
         created_at=timestamp(row[8]),
         changed_at=timestamp(row[9]),
+        runs=row[10],
     )
 
 
@@ -185,6 +190,15 @@ def schedule_facts(row: Row) -> ScheduleFacts:
         queued=bool(row[8]),
         last_job=row[9],
         last_job_state=None if row[10] is None else State(row[10]),
+        runs=row[11],
+    )
+
+
+def kind(row: Row) -> KindSchema:
+    """From the columns of ``kind_rows``."""
+    name, schema, changed_at, changed_by = row
+    return KindSchema(
+        name=name, schema=msgspec.Raw(schema.encode()), changed_at=timestamp(changed_at), changed_by=changed_by
     )
 
 

@@ -7,18 +7,36 @@ from collections.abc import Callable
 import msgspec
 
 from roost.domain import admission
-from roost.domain.admission import INPUT_LIMIT, PLAIN, UniqueWish, check_size
-from roost.domain.records import JobRow, QueueRules
+from roost.domain.admission import METADATA_LIMIT, PLAIN, UniqueWish, check_size
+from roost.domain.priority import number
+from roost.domain.records import JobRow
+from roost.errors import InvalidRequest
+from roost.service.rules import Rules
 from roost.wire import strict
 from roost.wire.jobs import NULL, NewJob
 
 
-def admit(job: NewJob, rules: QueueRules, now: Callable[[], int], path: str) -> JobRow:
-    """The row of ``job``; raises `InvalidRequest`, `InvalidJson` or `TooLarge` with the field's path."""
-    text = checked(job.input, INPUT_LIMIT, path + "input")
-    if rules is PLAIN and is_plain(job):
-        return admission.plain_row(job.kind, job.queue, job.priority, text, path)
-    return admission.admit(to_request(job, text), rules, now(), path)
+def admit(job: NewJob, rules: Rules, now: Callable[[], int], path: str) -> JobRow:
+    """The row of ``job``; raises `InvalidRequest`, `InvalidJson` or `TooLarge` with the field's path.
+
+    Every job that enters comes through here: its input fits its queue's limit and its kind's schema.
+    """
+    own = rules.of(job.queue)
+    text = checked_input(job, rules, path)
+    if own is PLAIN and is_plain(job):
+        return admission.plain_row(job.kind, job.queue, number(job.priority), text, path)
+    return admission.admit(to_request(job, text, path), own, now(), path)
+
+
+def checked_input(job: NewJob, rules: Rules, path: str) -> str:
+    """The text of the job's input; raises `TooLarge`, `InvalidJson`, and `SchemaMismatch` where its kind refuses it."""
+    limit = rules.payload_limit
+    name = "payload_limit"
+    if (lower := rules.of(job.queue).payload_limit) is not None and lower < limit:
+        limit, name = lower, f"payload_limit of the queue {job.queue}"
+    text = checked(job.input, limit, path + "input", name)
+    rules.kinds.check(job.kind, text, path + "input")
+    return text
 
 
 def is_plain(job: NewJob) -> bool:
@@ -35,6 +53,7 @@ def is_plain(job: NewJob) -> bool:
         and job.deadline is None
         and job.hold is None
         and job.owner is None
+        and job.metadata is None
         and job.limits is None
         and job.after is None
         and job.batch is None
@@ -42,7 +61,7 @@ def is_plain(job: NewJob) -> bool:
     )
 
 
-def to_request(job: NewJob, text: str, *, schedule: str | None = None, fire_at: int | None = None) -> admission.Request:
+def to_request(job: NewJob, text: str, path: str = "", *, schedule: str | None = None, fire_at: int | None = None) -> admission.Request:
     """The request of ``job`` whose input is ``text``, free of wire types."""
     wish = job.unique
     return admission.Request(
@@ -65,20 +84,29 @@ def to_request(job: NewJob, text: str, *, schedule: str | None = None, fire_at: 
         hold=job.hold,
         tags=job.tags,
         owner=job.owner,
+        metadata=metadata_text(job.metadata, f"{path}metadata"),
         schedule=schedule,
         fire_at=fire_at,
     )
 
 
-def checked(value: msgspec.Raw, limit: int, path: str) -> str:
-    """The text of a JSON value; raises `TooLarge` or `InvalidJson` with ``path``."""
+def metadata_text(value: msgspec.Raw | None, path: str) -> str | None:
+    """The text of a job's metadata, which is an object; raises `InvalidRequest`, `TooLarge`, `InvalidJson`."""
+    text = checked_or_none(value, METADATA_LIMIT, path, "metadata's limit, which no setting raises")
+    if text is not None and not text.lstrip().startswith("{"):
+        raise InvalidRequest("metadata is an object", path=path, help='for example {"ticket": 7}')
+    return text
+
+
+def checked(value: msgspec.Raw, limit: int, path: str, setting: str = "") -> str:
+    """The text of a JSON value; raises `TooLarge`, which names ``setting``, or `InvalidJson`, with ``path``."""
     if value is NULL:
         return "null"
     data = bytes(value)
-    check_size(data, limit, path)
+    check_size(data, limit, path, setting)
     return strict.check(data, path)
 
 
-def checked_or_none(value: msgspec.Raw | None, limit: int, path: str) -> str | None:
+def checked_or_none(value: msgspec.Raw | None, limit: int, path: str, setting: str = "") -> str | None:
     """The same, where there may be no value."""
-    return None if value is None else checked(value, limit, path)
+    return None if value is None else checked(value, limit, path, setting)

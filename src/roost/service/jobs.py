@@ -37,7 +37,7 @@ ROW_OVERHEAD = 256
 
 async def enqueue(core: Core, request: NewJob, call: CallInfo) -> Enqueued:
     """Store one job; raises what admission refuses, `UniqueConflict`, `Overloaded`."""
-    row = admit(request, core.rules.of(request.queue), core.now, "")
+    row = admit(request, core.rules, core.now, "")
     work = EnqueueWork([row], operation_of("jobs.enqueue", request, call) if call.operation_id else None)
     answer = await core.committer.enqueue(work, len(row.input) + ROW_OVERHEAD)
     if isinstance(answer, Problem):
@@ -50,12 +50,12 @@ async def enqueue(core: Core, request: NewJob, call: CallInfo) -> Enqueued:
 
 async def enqueue_many(core: Core, request: EnqueueJobs, call: CallInfo) -> EnqueuedJobs:
     """Store many jobs in one transaction: none where one is refused; unique conflicts are told one by one."""
-    rules, now = core.rules.of, core.now
+    rules, now = core.rules, core.now
     rows: list[JobRow] = []
     size = 0
     try:
         for job in request.jobs:
-            row = admit(job, rules(job.queue), now, "")
+            row = admit(job, rules, now, "")
             size += len(row.input) + ROW_OVERHEAD
             rows.append(row)
     except RoostError as error:

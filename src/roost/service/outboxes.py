@@ -21,7 +21,7 @@ async def deliver(core: Core, request: DeliverOutbox, call: CallInfo) -> Enqueue
         # A refusal is decided here and stored as an answer: sent again, the batch must not be judged by other rules
         # or at another time than when it was stored.
         try:
-            rows.append(admit(job, core.rules.of(job.queue), core.now, ""))
+            rows.append(admit(job, core.rules, core.now, ""))
             refused.append(None)
         except RoostError as error:
             rows.append(None)

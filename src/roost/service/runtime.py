@@ -12,6 +12,8 @@ from roost.errors import InvalidRequest, NotFound, Unavailable
 from roost.service.clock import Clock, SystemClock
 from roost.service.committer import Committer
 from roost.service.core import CallInfo, Core, HostKind, RuntimeSettings
+from roost.service.feed import Feed
+from roost.service.following import Stream, follow
 from roost.service.health import Health
 from roost.service.host import Host, InlineHost, ThreadHost
 from roost.service.host_process import ProcessHost
@@ -75,7 +77,7 @@ class Runtime:
             committer=self._committer,
             hub=self._hub,
             health=self._health,
-            rules=Rules(),
+            rules=Rules(settings.payload_limit),
             threaded=host != "inline",
         )
         self._core.version = version
@@ -165,6 +167,17 @@ class Runtime:
         if core.rules.stale(core.clock.monotonic()):
             core.spawn(core.read_rules())
         return cast(A, await use_case(core, request, call))
+
+    def follow(self, operation: Operation[Q, A], request: Q, last_id: str | None = None) -> Stream:
+        """The messages of one of `roost.wire.streams.STREAMS`, in pieces, until the node goes down; close it."""
+        if self._state != "running":
+            self.ready()
+        return follow(self._core, operation, request, last_id)
+
+    @property
+    def feed(self) -> Feed:
+        """The node's feed."""
+        return self._core.feed
 
     # --- what commits mean --------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ import msgspec
 
 from roost.domain import admission
 from roost.domain import schedule as rules
-from roost.domain.admission import INPUT_LIMIT
 from roost.domain.names import check_name
 from roost.domain.records import Flag, JobRow
 from roost.domain.schedule import ScheduleRule
@@ -18,11 +17,13 @@ from roost.engine import protocol
 from roost.engine.protocol import Fire, FireSchedule
 from roost.engine.reading import ScheduleFacts
 from roost.errors import InvalidRequest, NotFound
-from roost.service.admitting import checked, to_request
+from roost.service.admitting import checked_input, to_request
 from roost.service.core import CallInfo, Core
-from roost.wire.codec import decode, encode, timestamp
+from roost.wire.codec import decode, encode, milliseconds, timestamp
 from roost.wire.jobs import Empty, Enqueued, NewJob
 from roost.wire.schedules import (
+    Backfilled,
+    BackfillSchedule,
     ListRuns,
     Preview,
     PreviewRule,
@@ -54,11 +55,15 @@ async def put(core: Core, request: PutSchedule, call: CallInfo) -> Schedule:
     rules.validate(request.rule, "rule")
     now = core.now()
     # Before anything is made of it: what is in an input may not even be text.
-    checked(request.job.input, INPUT_LIMIT, "job.input")
+    checked_input(request.job, core.rules, "job.")
     template = encode(request.job).decode()
     # The whole way to a row: what could not be enqueued is refused now, not when nobody looks.
     job_row(core, request.name, template, now, now)
     facts = await _facts(core, request.name)
+    if facts is not None and request.rule.max_runs is not None and facts.runs >= request.rule.max_runs:
+        raise InvalidRequest(
+            f"the schedule has made {facts.runs} jobs already", path="rule.max_runs", help="give a larger number"
+        )
     if facts is not None and _unchanged(facts, request, template):
         return await core.read(core.reader.schedule, request.name)
     action = protocol.PutSchedule(
@@ -107,6 +112,28 @@ async def run(core: Core, request: ScheduleRef, call: CallInfo) -> Enqueued:
     return await core.act(action, Enqueued, name="schedules.run", request=request, call=call, now=now)
 
 
+async def backfill(core: Core, request: BackfillSchedule, call: CallInfo) -> Backfilled:
+    """Make the jobs of past instants that have none; raises `NotFound`, `InvalidRequest`, what admission refuses."""
+    facts = await core.read(core.reader.schedule_facts, request.name)
+    now = core.now()
+    first, last = milliseconds(request.first, "first"), milliseconds(request.last, "last")
+    if first > last:
+        raise InvalidRequest("last is before first", path="last", help="swap them")
+    if last > now:
+        raise InvalidRequest("last is still to come", path="last", help="future instants fire by themselves")
+    if rules.awaits_completion(facts.rule):
+        raise InvalidRequest("intervals after completion have no instants to fill", path="name", help="run it instead")
+    instants = rules.fires_between(facts.rule, first - 1, last, facts.created_at, request.limit + 1)
+    more, instants = len(instants) > request.limit, instants[: request.limit]
+    if request.dry_run:
+        return Backfilled(fires=[timestamp(instant) for instant in instants], more=more)
+    fires = [Fire(instant, "backfilled", job_row(core, facts.name, facts.job, instant, now)) for instant in instants]
+    action = protocol.Backfill(name=facts.name, fires=fires, actor=request.actor or call.actor)
+    made = await core.act(action, Backfilled, name="schedules.backfill", request=request, call=call, now=now)
+    made.more = more
+    return made
+
+
 async def delete(core: Core, request: ScheduleRef, call: CallInfo) -> Empty:
     """Delete a schedule; its jobs and runs stay. Raises `NotFound`."""
     action = protocol.DeleteSchedule(request.name, actor=request.actor or call.actor)
@@ -123,8 +150,8 @@ def job_row(
 ) -> JobRow:
     """The job of one fire: ``start_at`` delays its start (jitter); raises what admission refuses."""
     job = decode(template, NewJob)
-    text = checked(job.input, INPUT_LIMIT, "job.input")
-    request = to_request(job, text, schedule=name, fire_at=fire_at)
+    text = checked_input(job, core.rules, "job.")
+    request = to_request(job, text, "job.", schedule=name, fire_at=fire_at)
     row = admission.admit(request, core.rules.of(job.queue), now, "job.")
     shape = row.shape
     if start_at is not None and start_at > now and shape.state is State.READY:

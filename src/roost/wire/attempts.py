@@ -104,6 +104,8 @@ class Outcome(Wire, kw_only=True):
     wait: NewWait | None = None
     summary: Annotated[str, msgspec.Meta(max_length=4000)] | None = None
     """A sentence or two for people, beside the result."""
+    chunks: Annotated[list[Json], msgspec.Meta(max_length=1000)] = []
+    """Appended to the result's chunks, in order."""
 
 
 class SettleJobs(Wire, kw_only=True):
@@ -139,6 +141,8 @@ class Beat(Wire, kw_only=True):
     progress: Progress | None = None
     saved: MaybeJson = None
     logs: Annotated[list[NewLogLine], msgspec.Meta(max_length=1000)] = []
+    chunks: Annotated[list[Json], msgspec.Meta(max_length=1000)] = []
+    """Appended to the result's chunks, in order; sent again under the same operation id, not twice."""
 
 
 class Heartbeat(Wire, kw_only=True):

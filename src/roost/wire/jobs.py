@@ -20,6 +20,7 @@ Duration = Annotated[
 JobId = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Ref = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
 """A name for a job among the jobs of one request."""
+Priority = Annotated[int, msgspec.Meta(ge=0, le=9)] | Literal["low", "normal", "high"]
 InputPath = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 """Keys of nested objects, joined by dots."""
 Json = msgspec.Raw
@@ -68,8 +69,8 @@ class NewJob(Wire, kw_only=True):
     input: Json = msgspec.field(default_factory=lambda: NULL)
     """Null where absent; a factory, because a schema cannot write a raw default."""
     queue: Name = "default"
-    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = 5
-    """9 goes first; low, normal and high are 2, 5 and 8."""
+    priority: Priority | None = None
+    """9 goes first; low, normal and high are 2, 5 and 8. Where None: the queue's, or normal."""
     run_at: datetime | None = None
     delay: Duration | None = None
     """From now; instead of ``run_at``."""
@@ -85,6 +86,8 @@ class NewJob(Wire, kw_only=True):
     hold: HoldRule | None = None
     tags: dict[str, str] | None = None
     owner: str | None = None
+    metadata: MaybeJson = None
+    """An object of up to 16 KiB that travels with the job, unread by Roost."""
     limits: Annotated[list[Limit], msgspec.Meta(max_length=8)] | None = None
     ref: Ref | None = None
     """What other jobs of the same request call it in ``after``."""
@@ -178,6 +181,9 @@ class Job(JobSummary, kw_only=True):
 
     input: Json
     result: MaybeJson = None
+    summary: str | None = None
+    chunks: int = 0
+    """How many there are of the result; `jobs.chunks` tells them."""
     error: ErrorInfo | None = None
     """The last attempt's error."""
     progress: Progress | None = None
@@ -185,6 +191,7 @@ class Job(JobSummary, kw_only=True):
     """The handler's state blob."""
     tags: dict[str, str] | None = None
     owner: str | None = None
+    metadata: MaybeJson = None
     timeout: Duration | None = None
     retry: RetryRule | None = None
     unique_key: str | None = None
@@ -267,7 +274,145 @@ class CancelJob(Wire, kw_only=True):
 
 
 class ReopenJob(CancelJob, kw_only=True):
-    """Run a terminal job again: a full allowance of attempts, its history kept, its holds evaluated again."""
+    """Run a terminal job again: a full allowance of attempts, its history kept, its holds evaluated again.
+
+    With ``input`` it starts with another input, with ``queue`` in another queue, whose hold rule is asked too.
+    """
+
+    input: MaybeJson = None
+    queue: Name | None = None
+
+
+class MoveJob(CancelJob, kw_only=True):
+    """Give a job that has not started another queue, priority or time; a held one stays held.
+
+    A queue that holds its jobs before they start holds this one too.
+    """
+
+    queue: Name | None = None
+    priority: Priority | None = None
+    run_at: datetime | None = None
+    delay: Duration | None = None
+    """From now; instead of ``run_at``."""
+
+
+class RunJob(CancelJob, kw_only=True):
+    """Let a job that waits for a time (scheduled, retry, snoozed, sleeping) start now."""
+
+
+class HoldJob(CancelJob, kw_only=True):
+    """Hold a job that has not started until somebody approves; to release it is to approve that hold."""
+
+    title: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] = "held by hand"
+
+
+class CloneJob(Wire, kw_only=True):
+    """A new job like an old one, in any state; what is given replaces what the old one has.
+
+    Times to start, expiries, deadlines, batches, dependencies and notes are not copied, and the unique key only with
+    ``unique: "keep"``. The hold rule is: a clone is no way around an approval.
+    """
+
+    id: JobId = 0
+    input: MaybeJson = None
+    queue: Name | None = None
+    priority: Priority | None = None
+    run_at: datetime | None = None
+    delay: Duration | None = None
+    ttl: Duration | None = None
+    deadline: Duration | None = None
+    unique: Literal["drop", "keep"] = "drop"
+    tags: dict[str, str] | None = None
+    owner: str | None = None
+    metadata: MaybeJson = None
+
+
+class EditJob(Wire, kw_only=True):
+    """Change what a job is found by, in any state; the change is recorded with who made it."""
+
+    id: JobId = 0
+    tags: dict[str, str] | None = None
+    """Set; others stay."""
+    untag: Annotated[list[Name], msgspec.Meta(max_length=32)] = []
+    """Tags to take away."""
+    owner: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    """The empty text takes the owner away."""
+    metadata: MaybeJson = None
+    """An object; null takes it away."""
+    actor: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class NoteJob(Wire, kw_only=True):
+    """A line for the job's history."""
+
+    id: JobId = 0
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
+    actor: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class TakeJob(Wire, kw_only=True):
+    """Start an attempt of a ready job by hand, as a person or an agent who tells its state through the API.
+
+    Without ``lease`` it goes on until somebody says what became of it (or its time limit is over); with one, each
+    update renews it.
+    """
+
+    id: JobId = 0
+    worker: Name
+    lease: Duration | None = None
+
+
+class TakenJob(Wire, kw_only=True):
+    """``attempt`` is what updates are fenced by."""
+
+    job: JobSummary
+    attempt: int
+    token: str
+
+
+class UpdateJob(Wire, kw_only=True):
+    """What became of a tracked attempt; another number than the current attempt's is refused (`lease_lost`).
+
+    ``failed`` ends the job, or with ``retry`` leaves it to its retry rule; ``ready`` hands it back.
+    """
+
+    id: JobId = 0
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    state: Literal["running", "ready", "succeeded", "failed", "cancelled"] = "running"
+    note: Annotated[str, msgspec.Meta(max_length=4000)] = ""
+    progress: Progress | None = None
+    saved: MaybeJson = None
+    chunks: Annotated[list[Json], msgspec.Meta(max_length=1000)] = []
+    summary: Annotated[str, msgspec.Meta(max_length=4000)] | None = None
+    result: MaybeJson = None
+    error: ErrorInfo | None = None
+    retry: bool = False
+    lease: Duration | None = None
+    actor: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class ListChunks(Wire, kw_only=True):
+    """A job's result chunks after chunk number ``after``."""
+
+    id: JobId = 0
+    after: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
+
+
+class Chunk(Wire, kw_only=True):
+    """A piece of a result; ``attempt`` tells which try it came from."""
+
+    number: int
+    at: str
+    attempt: int
+    chunk: Json
+
+
+class ChunkPage(Wire, kw_only=True):
+    """``ended`` when the job is terminal and no chunk follows."""
+
+    chunks: list[Chunk]
+    ended: bool = False
 
 
 class Explanation(Wire, kw_only=True):

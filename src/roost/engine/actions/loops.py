@@ -12,7 +12,7 @@ from roost.domain.tracked import is_tracked, timed_out
 from roost.engine.actions import holds
 from roost.engine.actions.sets import end_tracked, forget
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Acted, Effects, Promote, Prune, PruneOld, Reap
+from roost.engine.protocol import Acted, Effects, Promote, Prune, PruneFeed, PruneOld, Reap
 from roost.engine.work.facts import facts_of
 from roost.engine.work.feed import tell
 from roost.engine.work.moves import Move, apply, record
@@ -120,6 +120,16 @@ def prune(transaction: Transaction, action: Prune) -> Acted:
     if ids:
         tell(transaction, EventType.JOB_PRUNED, ids, {"queue": action.queue})
     return Acted("{}", Effects(), count, len(ids) >= action.limit)
+
+
+def prune_feed(transaction: Transaction, action: PruneFeed) -> Acted:
+    """Forget the oldest rows of the feed; who reads from before them is told."""
+    upto = transaction.one("feed_prune_to", before=action.before, limit=action.limit)
+    if not upto:
+        return Acted("{}", Effects())
+    transaction.run("feed_raise_floor", upto=upto)
+    count = transaction.run("feed_prune", upto=upto)
+    return Acted("{}", Effects(), count, count >= action.limit)
 
 
 def prune_old(transaction: Transaction, action: PruneOld) -> Acted:

@@ -8,7 +8,7 @@ from roost.domain.records import JobRow, Shape
 from roost.domain.states import State
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Batch, Effects, EnqueuedRow, EnqueueWork
-from roost.engine.work import keys
+from roost.engine.work import flow, keys
 from roost.engine.work.changes import note_due
 from roost.engine.work.feed import tell_created
 from roost.engine.work.operations import Known
@@ -35,7 +35,11 @@ def apply(transaction: Transaction, batch: Batch, known: Known, effects: Effects
             todo.append((work, answer))
             if work.operation:
                 seen[work.operation.id] = answer
-    results = insert(transaction, [row for work, _ in todo for row in work.rows], batch.now, effects)
+    around = None
+    if any(row.flow is not None for work, _ in todo for row in work.rows):
+        todo, around = _refuse(transaction, todo, answers)
+    rows = _in_one_set([work.rows for work, _ in todo])
+    results = insert(transaction, rows, batch.now, effects, around)
     place = 0
     for work, answer in todo:
         answer.extend(results[place : place + len(work.rows)])
@@ -43,11 +47,61 @@ def apply(transaction: Transaction, batch: Batch, known: Known, effects: Effects
     return answers
 
 
-def insert(transaction: Transaction, rows: list[JobRow], now: int, effects: Effects) -> list[EnqueuedRow]:
-    """Store ``rows`` (or find the jobs that hold their unique keys); an answer for each."""
+def _refuse(
+    transaction: Transaction,
+    todo: list[tuple[EnqueueWork, list[EnqueuedRow]]],
+    answers: list[list[EnqueuedRow] | Problem],
+) -> tuple[list[tuple[EnqueueWork, list[EnqueuedRow]]], flow.Surroundings]:
+    """Answer the calls whose jobs cannot wait for what they name; the rest, and what is there of it."""
+    around = flow.look_around(transaction, (row for work, _ in todo for row in work.rows))
+    accepted = []
+    for work, answer in todo:
+        refusal = flow.refusal(work.rows, around)
+        if refusal is None:
+            accepted.append((work, answer))
+        else:
+            for place, given in enumerate(answers):
+                if given is answer:
+                    answers[place] = Problem.of(refusal)
+    return accepted, around
+
+
+def _in_one_set(calls: list[list[JobRow]]) -> list[JobRow]:
+    """The rows of all calls; those that name others of their call by place name them by their place in the whole."""
+    rows: list[JobRow] = []
+    for call in calls:
+        offset = len(rows)
+        for row in call:
+            if offset and row.flow is not None and row.flow.places:
+                places = [offset + place for place in row.flow.places]
+                row = msgspec.structs.replace(row, flow=msgspec.structs.replace(row.flow, places=places))
+            rows.append(row)
+    return rows
+
+
+def insert(
+    transaction: Transaction,
+    rows: list[JobRow],
+    now: int,
+    effects: Effects,
+    around: flow.Surroundings | None = None,
+) -> list[EnqueuedRow]:
+    """Store ``rows`` (or find the jobs that hold their unique keys); an answer for each.
+
+    ``around`` is given where rows were refused by it before; else a row that cannot wait for what it names raises.
+    """
+    if around is None and any(row.flow is not None for row in rows):
+        around = flow.look_around(transaction, rows)
+        refusal = flow.refusal(rows, around)
+        if refusal is not None:
+            raise refusal
+    if around is not None:
+        rows = flow.in_their_place(rows, around)
     answers: list[EnqueuedRow] = []
     for part in keys.rounds(rows):
         answers += _insert_round(transaction, part, now, effects)
+    if around is not None:
+        flow.relate(transaction, rows, answers, around, now, effects)
     return answers
 
 
@@ -98,6 +152,14 @@ def _insert(
             (id, row.input, row.options) for id, row in zip(ids, rows, strict=True) if row.options is not None
         ]
         transaction.run("input_insert_with_options", rows=pack(with_options))
+    extras = [(id, row.extras) for id, row in zip(ids, rows, strict=True) if row.extras is not None]
+    if extras:
+        tags = [(key, value, id) for id, extra in extras for key, value in (extra.tags or {}).items()]
+        if tags:
+            transaction.run("tag_put", rows=pack(tags))
+        metadata = [(id, extra.metadata) for id, extra in extras if extra.metadata is not None]
+        if metadata:
+            transaction.run("metadata_put", rows=pack(metadata))
     held = [(id, row.hold) for id, row in zip(ids, rows, strict=True) if row.hold is not None]
     if held:
         transaction.run(

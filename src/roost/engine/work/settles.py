@@ -10,7 +10,7 @@ from roost.domain.settle import SUCCEEDED, Ending, Verdict, decide
 from roost.domain.states import State
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects, SettledRow, SettleRow
-from roost.engine.work import chunks
+from roost.engine.work import chunks, failures
 from roost.engine.work.changes import Change, follow_up, note_due
 from roost.engine.work.facts import facts_of
 from roost.engine.work.feed import tell, tell_ended
@@ -25,9 +25,14 @@ _OUTCOMES = {
     "sleep": ("sleeping", "cancelled"),
     "release": ("released", "cancelled"),
     "hold": ("held", "cancelled"),
+    "wait": ("waiting", "cancelled"),
     "cancel": ("cancelled",),
 }
 """How attempts end by these endings: only the ending that was accepted can be repeated, another one comes too late."""
+
+
+class Repeated(Retry):
+    """A batch repeats successes, and afterwards nothing tells which: it must look before it writes."""
 
 
 def lease_lost(id: int) -> Problem:
@@ -45,13 +50,17 @@ def apply(
     now: int,
     rng: Callable[[], float],
     effects: Effects,
+    careful: bool = False,
 ) -> list[list[SettledRow]]:
-    """An answer for each outcome: the state it led to (again, for an accepted one repeated), or `lease_lost`."""
+    """An answer for each outcome: the state it led to (again, for an accepted one repeated), or `lease_lost`.
+
+    ``careful`` looks first which successes are repeated; without it such a batch may raise `Repeated`.
+    """
     if not calls:
         return []
     rows = [row for call in calls for row in call]
     plain = [row for row in rows if _is_plain(row)]
-    done = _plain(transaction, plain, now, effects) if plain else set()
+    done = _plain(transaction, plain, now, effects, careful) if plain else set()
     rest = [row for row in rows if not _is_plain(row) or (row.id, row.token) not in done]
     told = _decided(transaction, rest, now, rng, effects) if rest else {}
     return [
@@ -64,18 +73,30 @@ def _is_plain(row: SettleRow) -> bool:
     return ending.kind == "succeed" and ending.summary is None and not ending.chunks
 
 
-def _plain(transaction: Transaction, rows: list[SettleRow], now: int, effects: Effects) -> set[tuple[int, str]]:
+def _plain(
+    transaction: Transaction, rows: list[SettleRow], now: int, effects: Effects, careful: bool
+) -> set[tuple[int, str]]:
     """The leases of these rows whose jobs are succeeded by them."""
     fence: dict[int, str] = {}
     for row in rows:
         fence.setdefault(row.id, row.token)
+    repeated: set[tuple[int, str]] = set()
+    if careful:
+        repeated = {(id, token) for id, token, _ in unpack(transaction.one("settle_plain_done", fence=pack(fence)))}
+        fence = {id: token for id, token in fence.items() if (id, token) not in repeated}
+        if not fence:
+            return repeated
     text = pack(fence)
     fresh = done = set(fence.items())
-    if transaction.run("settle_plain", fence=text, now=now, special=int(SETTLE_FLAGS)) != len(fence):
+    changed = transaction.run("settle_plain", fence=text, now=now, special=int(SETTLE_FLAGS))
+    if changed != len(fence):
         ended = unpack(transaction.one("settle_plain_done", fence=text))
         done = {(id, token) for id, token, _ in ended}
         # A success that was accepted before is told again, but its result stays what it was.
         fresh = {(id, token) for id, token, at in ended if at >= now}
+        if len(fresh) != changed:
+            # Some were accepted in this very millisecond, or by a clock that is ahead: which, nothing tells any more.
+            raise Repeated
     results = [
         (row.id, row.ending.result) for row in rows if row.ending.result is not None and (row.id, row.token) in fresh
     ]
@@ -84,7 +105,7 @@ def _plain(transaction: Transaction, rows: list[SettleRow], now: int, effects: E
     effects.ended.extend(id for id, _ in done)
     if fresh:
         tell(transaction, EventType.SUCCEEDED, [id for id, _ in fresh])
-    return done
+    return done | repeated
 
 
 def _decided(
@@ -161,6 +182,12 @@ def write(
         ),
         now=now,
     )
+    failed = [
+        (facts.id, ending.error)
+        for facts, ending, verdict in verdicts
+        if ending.kind in ("fail", "lost") and verdict.state is not State.CANCELLED
+    ]
+    failures.note(transaction, failed, now)
     results = [
         (facts.id, ending.result)
         for facts, ending, verdict in verdicts

@@ -25,7 +25,8 @@ WITH fact AS MATERIALIZED (
 )
 SELECT coalesce(json_agg(json_build_object('id', id, 'queue', queue, 'kind', kind, 'state', state, 'reason', reason,
   'attempt', attempt, 'failures', failures, 'deaths', deaths, 'flags', flags, 'created_at', created_at,
-  'deadline_at', deadline_at, 'started_at', started_at, 'token', token, 'worker', worker,
+  'deadline_at', deadline_at, 'expires_at', expires_at, 'run_at', run_at, 'priority', priority,
+  'started_at', started_at, 'token', token, 'worker', worker,
   'options', coalesce(options, '{}')::json))::text, '[]')
 FROM fact;
 
@@ -82,17 +83,6 @@ FROM (
   SELECT (value ->> 0)::bigint AS id, (value ->> 1)::integer AS flag FROM json_array_elements(:rows::json) ORDER BY 1
 ) r
 WHERE job.id = ANY (ARRAY[r.id]) AND job.finished_at IS NULL AND job.flags & r.flag <> r.flag;
-
--- name: attempt_keep
--- A plain success has no row of its own; the next life would write over what the job's row tells of it.
-INSERT INTO attempt (job_id, number, token, worker, started_at, ended_at, outcome)
-SELECT id, attempt, token, worker, started_at, finished_at, 'succeeded' FROM job WHERE id = :id AND attempt > 0
-ON CONFLICT (job_id, number) DO NOTHING;
-
--- name: reopen_clear
--- What the last life left in the row; attempt numbers go on, and so does no lease.
-UPDATE job SET token = NULL, worker = NULL, run_at = NULL, expires_at = NULL, deadline_at = NULL, deaths = 0
-WHERE id = :id;
 
 -- name: job_reschedule
 -- Another time to start, guarded by the state the rules saw.

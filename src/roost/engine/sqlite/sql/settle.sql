@@ -12,7 +12,8 @@ WHERE j.token = r.value AND j.state = 'succeeded';
 -- name: job_facts
 SELECT json_group_array(json_object('id', j.id, 'queue', j.queue, 'kind', j.kind, 'state', j.state, 'reason', j.reason,
   'attempt', j.attempt, 'failures', j.failures, 'deaths', j.deaths, 'flags', j.flags, 'created_at', j.created_at,
-  'deadline_at', j.deadline_at, 'started_at', j.started_at, 'token', j.token, 'worker', j.worker,
+  'deadline_at', j.deadline_at, 'expires_at', j.expires_at, 'run_at', j.run_at, 'priority', j.priority,
+  'started_at', j.started_at, 'token', j.token, 'worker', j.worker,
   'options', json(coalesce(i.options, '{}'))))
 FROM json_each(:ids) r JOIN job j ON j.id = r.value JOIN job_input i ON i.job_id = j.id;
 
@@ -57,17 +58,6 @@ WHERE job.id = r.value ->> 0 AND job.state = r.value ->> 1;
 UPDATE job SET flags = job.flags | (r.value ->> 1)
 FROM json_each(:rows) r
 WHERE job.id = r.value ->> 0 AND job.finished_at IS NULL AND job.flags & (r.value ->> 1) <> r.value ->> 1;
-
--- name: attempt_keep
--- A plain success has no row of its own; the next life would write over what the job's row tells of it.
-INSERT INTO attempt (job_id, number, token, worker, started_at, ended_at, outcome)
-SELECT id, attempt, token, worker, started_at, finished_at, 'succeeded' FROM job WHERE id = :id AND attempt > 0
-ON CONFLICT (job_id, number) DO NOTHING;
-
--- name: reopen_clear
--- What the last life left in the row; attempt numbers go on, and so does no lease.
-UPDATE job SET token = NULL, worker = NULL, run_at = NULL, expires_at = NULL, deadline_at = NULL, deaths = 0
-WHERE id = :id;
 
 -- name: job_reschedule
 -- Another time to start, guarded by the state the rules saw.
