@@ -34,6 +34,7 @@ ASYNCIO = {
 NAMES = {
     "_async": "_sync",
     "aclose": "close",
+    "aclosing": "closing",
     "aiter": "iter",
     "anext": "next",
     "asynccontextmanager": "contextmanager",

@@ -11,7 +11,7 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 from urllib.parse import unquote
@@ -22,6 +22,7 @@ from roost import __version__
 from roost.engine.opening import open_store
 from roost.engine.store import Store
 from roost.errors import StoreError
+from roost.sdk.transport import AsyncStream, Stream
 from roost.service.clock import Clock, SystemClock
 from roost.service.ids import SystemIds, system_rng
 from roost.service.runtime import CallInfo, Runtime
@@ -29,6 +30,7 @@ from roost.wire.attempts import Claimed, Lease, RawClaimed
 from roost.wire.codec import Wire
 from roost.wire.contract import Operation
 from roost.wire.requests import as_received
+from roost.wire.streams import Message
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound=Wire)
@@ -131,6 +133,10 @@ class Embedded:
         """Run ``work`` on the store's thread and wait for it here."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(seconds)
 
+    async def there(self, work: Awaitable[T]) -> T:
+        """Run ``work`` on the store's thread and wait for it on this loop; cancelled here, it is cancelled there."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(work), self.loop))
+
     async def start_loops(self) -> None:
         """Run the background loops from now on; twice does no harm."""
         if not self._loops:
@@ -222,6 +228,16 @@ class AsyncLocalTransport(_Local):
             embedded.loop.call_soon_threadsafe(call.cancel)
             raise
 
+    async def stream(self, operation: Operation[Q, A], request: Q, last_id: str) -> AsyncStream[list[Message]]:
+        """The messages of a stream, straight from the service."""
+        embedded, request = self._current(), as_received(request)
+        pieces = embedded.runtime.follow(operation, request, last_id or None)
+        try:
+            while (piece := await embedded.there(anext(pieces, None))) is not None:
+                yield piece
+        finally:
+            await embedded.there(pieces.aclose())
+
     def blocking(self) -> LocalTransport:
         """Another way to the same store, without an event loop; to be closed by its user."""
         return self._current().transport()
@@ -259,11 +275,25 @@ class LocalTransport(_Local):
             raise error
         return cast("A", value)
 
+    def stream(self, operation: Operation[Q, A], request: Q, last_id: str) -> Stream[list[Message]]:
+        """The messages of a stream, straight from the service."""
+        embedded, request = self._current(), as_received(request)
+        pieces = embedded.runtime.follow(operation, request, last_id or None)
+        try:
+            while (piece := embedded.run(_awaited(anext(pieces, None)))) is not None:
+                yield piece
+        finally:
+            embedded.run(pieces.aclose(), STOP_SECONDS)
+
     def close(self) -> None:
         """Give the store back."""
         embedded = self._release()
         if embedded is not None:
             embedded.release()
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
 
 
 class _Call:

@@ -37,6 +37,8 @@ class FeedSlice(msgspec.Struct, kw_only=True):
     """Events that follow a position."""
 
     events: list[Happening]
+    start: Position
+    """Where it began."""
     position: Position
     """Where to go on."""
     more: bool
@@ -98,7 +100,7 @@ class FeedReader:
         gap = False
         with self._session() as session:
             newest = session.one("feed_newest")
-            position = _start(after, session.one("feed_floor"), newest)
+            start = position = _start(after, session.one("feed_floor"), newest)
             while len(events) < limit:
                 last = position.seq if position.index >= WHOLE else position.seq - 1
                 found = session.rows("feed_rows", after=last, limit=ROWS)
@@ -121,7 +123,9 @@ class FeedReader:
             self._name(session, events)
             if gap:
                 self._settle(newest, session)
-        return FeedSlice(events=events, position=position, more=not gap and position < Position(newest), gap=gap)
+        return FeedSlice(
+            events=events, start=start, position=position, more=not gap and position < Position(newest), gap=gap
+        )
 
     def _settle(self, newest: int, session: Session) -> None:
         """Look who may still fill a gap, after the snapshot that has it."""

@@ -21,9 +21,19 @@ class SqlEngine:
 
     def apply(self, batch: Batch) -> Applied:
         """All of ``batch`` in one transaction; see `roost.engine.protocol.Engine`."""
-        return self._driver.transaction(lambda transaction: self._apply(transaction, batch))
+        careful = False
 
-    def _apply(self, transaction: Transaction, batch: Batch) -> Applied:
+        def work(transaction: Transaction) -> Applied:
+            nonlocal careful
+            try:
+                return self._apply(transaction, batch, careful)
+            except settles.Repeated:
+                careful = True
+                raise
+
+        return self._driver.transaction(work)
+
+    def _apply(self, transaction: Transaction, batch: Batch, careful: bool) -> Applied:
         transaction.facts.clear()
         effects = Effects()
         known = operations.known(transaction, batch)
@@ -31,7 +41,7 @@ class SqlEngine:
         enqueued = enqueues.apply(transaction, batch, known, effects)
         recorded = steps.apply(transaction, batch.steps, batch.now)
         beaten = beats.apply(transaction, batch.beats, batch.now)
-        settled = settles.apply(transaction, batch.settles, batch.now, self._rng, effects)
+        settled = settles.apply(transaction, batch.settles, batch.now, self._rng, effects, careful)
         claimed = claims.apply(transaction, batch, known)
         operations.remember(transaction, batch, known, enqueued, claimed)
         effects.fed = feed.write(transaction, batch.now)

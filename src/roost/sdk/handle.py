@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from roost.domain.states import TERMINAL, State
 from roost.errors import JobFailed, ResultTimeout
+from roost.sdk.failing import failure
+from roost.sdk.reference import JobReference
 from roost.sdk.registry import Handler
-from roost.wire.jobs import Job
+from roost.wire.jobs import Job, LogLine
 
 if TYPE_CHECKING:
     from roost.sdk.connection import Connection
@@ -19,13 +23,13 @@ LONGEST_WAIT = 30.0
 """Seconds one call waits on the other side; longer waits are made of several."""
 
 
-class Handle(Generic[R]):
+class Handle(JobReference, Generic[R]):
     """A job by its id; ``duplicate`` when it was there already."""
 
-    __slots__ = ("_connection", "_handler", "duplicate", "id")
+    __slots__ = ("_connection", "_handler", "duplicate")
 
     def __init__(self, id: int, connection: Connection, handler: Handler[R], *, duplicate: bool = False) -> None:
-        self.id = id
+        super().__init__(id)
         self.duplicate = duplicate
         self._connection = connection
         self._handler = handler
@@ -57,6 +61,29 @@ class Handle(Generic[R]):
     def job_sync(self) -> Job:
         """`job` without an event loop."""
         return self._connection.synchronous.jobs.get(self.id)
+
+    async def logs(self, *, follow: bool = False, after: int = 0) -> AsyncIterator[LogLine]:
+        """Its log lines after line number ``after``; with ``follow`` also those to come, until the job has ended."""
+        jobs = self._connection.asynchronous.jobs
+        if follow:
+            async with aclosing(jobs.follow_logs(self.id, after=after)) as lines:
+                async for line in lines:
+                    yield line
+            return
+        while page := (await jobs.logs(self.id, after=after)).lines:
+            for line in page:
+                yield line
+            after = page[-1].number
+
+    def logs_sync(self, *, follow: bool = False, after: int = 0) -> Iterator[LogLine]:
+        """`logs` without an event loop."""
+        jobs = self._connection.synchronous.jobs
+        if follow:
+            yield from jobs.follow_logs(self.id, after=after)
+            return
+        while page := jobs.logs(self.id, after=after).lines:
+            yield from page
+            after = page[-1].number
 
     async def status(self) -> State:
         """Where the job is now."""
@@ -100,9 +127,4 @@ def _check_time(job: Job, began: float, timeout: float | None) -> None:
 def _result(job: Job, handler: Handler[R]) -> R:
     if job.state is State.SUCCEEDED:
         return handler.decode_result(job.result)
-    message = f"job {job.id} ({job.kind}) {job.state}"
-    if job.reason:
-        message += f" ({job.reason})"
-    if job.error is not None:
-        message += f": {job.error.type}: {job.error.message}"
-    raise JobFailed(message, help=f"roost jobs inspect {job.id} shows its attempts")
+    raise JobFailed(failure(job), help=f"roost jobs inspect {job.id} shows its attempts")

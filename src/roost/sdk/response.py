@@ -64,3 +64,25 @@ class ResponseReader:
             self._done, self._keep = True, self._parser.should_keep_alive()
         else:
             self._headers, self._started = {}, False
+
+
+class StreamReader(ResponseReader):
+    """Reads a response that goes on: `take` gives what came of its body since the last time."""
+
+    __slots__ = ()
+
+    @property
+    def started(self) -> bool:
+        """Whether the head is there."""
+        return self._started
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the head says that a stream follows; a refusal is read to its end instead."""
+        return self._started and self._parser.get_status_code() < 300
+
+    def take(self) -> bytes:
+        """The body's bytes that came meanwhile."""
+        data = b"".join(self._body)
+        self._body.clear()
+        return data

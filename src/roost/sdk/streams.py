@@ -13,16 +13,26 @@ import socket
 from typing import TYPE_CHECKING, Any, cast
 
 from roost.errors import OutcomeUnknown, Unavailable
-from roost.sdk.response import Response, ResponseReader
+from roost.sdk.response import Response, ResponseReader, StreamReader
 
 if TYPE_CHECKING:
     import asyncio
     import ssl
 
     from roost.sdk.address import Address
+    from roost.sdk.transport import AsyncStream, Stream
 
+_PIECE = 65_536
 IDLE = 32
 """Connections that are kept open for the next call."""
+
+
+class Refused(Exception):
+    """A stream was asked for, and a whole response came: the reason why not."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response)
+        self.response = response
 
 
 class Stale(Exception):
@@ -37,6 +47,14 @@ def _tls(address: Address) -> ssl.SSLContext | None:
 def _unreachable(address: Address, error: BaseException) -> Unavailable:
     why = "no answer in time" if isinstance(error, TimeoutError) else (getattr(error, "strerror", None) or str(error))
     return Unavailable(f"cannot reach {address.url}: {why}", help="is the server running, and is this its URL?")
+
+
+def _silent(address: Address, seconds: float) -> Unavailable:
+    return Unavailable(f"the stream from {address.url} was silent for {seconds:g} s", help="it is begun again")
+
+
+def _cut(address: Address) -> Unavailable:
+    return Unavailable(f"the stream from {address.url} was cut", help="it is begun again")
 
 
 def _no_answer(address: Address, seconds: float) -> OutcomeUnknown:
@@ -177,6 +195,39 @@ class AsyncConnections:
             raise _unreachable(address, error) from None
         return connection
 
+    async def stream(self, data: bytes, seconds: float, idle: float) -> AsyncStream[bytes]:
+        """The body of the answer to ``data``, piece by piece, on a connection of its own.
+
+        ``seconds`` bound the wait for its beginning, ``idle`` those between two pieces. Raises `Refused` for an answer
+        that is no stream, `Unavailable` where the connection cannot be made, is silent or breaks.
+        """
+        import asyncio
+
+        address = self._address
+        try:
+            async with asyncio.timeout(seconds):
+                source, sink = await asyncio.open_connection(address.host, address.port, ssl=_tls(address))
+        except (OSError, TimeoutError) as error:
+            raise _unreachable(address, error) from None
+        reader = StreamReader()
+        try:
+            sink.write(data)
+            while True:
+                limit = idle if reader.started else seconds
+                async with asyncio.timeout(limit):
+                    received = await source.read(_PIECE)
+                body, ended = _read_piece(reader, received, address)
+                if body:
+                    yield body
+                if ended:
+                    return
+        except TimeoutError:
+            raise _silent(address, limit) from None
+        except OSError:
+            raise _cut(address) from None
+        finally:
+            sink.transport.abort()
+
     async def aclose(self) -> None:
         while self._idle:
             _let_go(self._idle.pop())
@@ -219,6 +270,32 @@ class Connections:
             connection.close()
         return response
 
+    def stream(self, data: bytes, seconds: float, idle: float) -> Stream[bytes]:
+        """The body of the answer to ``data``, piece by piece, on a connection of its own.
+
+        ``seconds`` bound the wait for its beginning, ``idle`` those between two pieces. Raises `Refused` for an answer
+        that is no stream, `Unavailable` where the connection cannot be made, is silent or breaks.
+        """
+        address = self._address
+        connection = self._connect(seconds)
+        reader = StreamReader()
+        try:
+            connection.sendall(data)
+            while True:
+                limit = idle if reader.started else seconds
+                connection.settimeout(limit)
+                body, ended = _read_piece(reader, connection.recv(_PIECE), address)
+                if body:
+                    yield body
+                if ended:
+                    return
+        except TimeoutError:
+            raise _silent(address, limit) from None
+        except OSError:
+            raise _cut(address) from None
+        finally:
+            connection.close()
+
     def _take(self) -> socket.socket | None:
         if self._pid != os.getpid():
             # After a fork the parent goes on speaking on these; the child only lets go of its copies.
@@ -250,6 +327,20 @@ class Connections:
         while self._idle:
             with contextlib.suppress(IndexError):
                 self._idle.pop().close()
+
+
+def _read_piece(reader: StreamReader, received: bytes, address: Address) -> tuple[bytes, bool]:
+    """What ``received`` brings of a stream's body, and whether that was its end; raises `Refused`, `Unavailable`."""
+    response = reader.feed(received) if received else reader.end()
+    if reader.accepted:
+        if not received and response is None:
+            raise _cut(address)
+        return (response.body if response is not None else reader.take()), response is not None
+    if response is not None:
+        raise Refused(response)
+    if not received:
+        raise _cut(address)
+    return b"", False
 
 
 def _let_go(connection: _AsyncConnection) -> None:

@@ -12,7 +12,9 @@ from roost.errors import InvalidRequest, MethodNotAllowed, RoostError, StoreErro
 from roost.server.hosts import Hosts
 from roost.server.pages import Page
 from roost.server.routes import Route, Router
+from roost.server.streaming import Streams, send_stream
 from roost.service.core import CallInfo
+from roost.service.following import Stream
 from roost.service.ids import Ids
 from roost.wire.codec import Wire, encode
 from roost.wire.contract import OPERATION_HEADER, OPERATION_PATTERN, Operation
@@ -43,6 +45,8 @@ _NO_CALL = CallInfo()
 class Handler(Protocol):
     """What carries out calls: `roost.service.runtime.Runtime`."""
 
+    def check_room(self, operation: Operation[Q, A]) -> None: ...
+
     async def handle(self, operation: Operation[Q, A], request: Q, call: CallInfo = ...) -> A: ...
 
 
@@ -53,8 +57,11 @@ class _Gone(Exception):
 class App:
     """ASGI in, `Handler.handle` out; ``pages`` are served beside the API at exact paths."""
 
-    def __init__(self, runtime: Handler, *, hosts: Hosts, ids: Ids, pages: dict[bytes, Page]) -> None:
+    def __init__(
+        self, runtime: Handler, *, hosts: Hosts, ids: Ids, pages: dict[bytes, Page], streams: Streams | None = None
+    ) -> None:
         self._runtime = runtime
+        self._streams = streams
         self._hosts = hosts
         self._ids = ids
         self._pages = pages
@@ -66,6 +73,16 @@ class App:
                 raise InvalidRequest("only HTTP is spoken here")
             headers = self._headers(scope)
             page = self._pages.get(scope["raw_path"])
+            stream = self._stream(scope, headers) if page is None else None
+            if stream is not None:
+                try:
+                    # What refuses it, refuses its first piece: until then nothing is sent.
+                    first = b"".join([message.frame() for message in await anext(stream, [])])
+                except BaseException:
+                    await stream.aclose()
+                    raise
+                await send_stream(first, stream, receive, send)
+                return
             if page is None and scope["method"] != "OPTIONS":
                 status, body = await self._call(scope, headers, receive)
                 reply_headers: Iterable[Header] = _API_HEADERS
@@ -109,6 +126,7 @@ class App:
             if scope["query_string"]:
                 raise InvalidRequest("this call takes no query parameters", help="send the fields in the body")
             body = await _read_body(receive)
+            self._runtime.check_room(route.operation)
             if body:
                 _check_media(headers)
             elif headers.get(b"content-type", _JSON[0]) not in _JSON:
@@ -145,6 +163,17 @@ class App:
             if not work.done():
                 work.cancel()
                 await asyncio.wait((work,))
+
+    def _stream(self, scope: Scope, headers: dict[bytes, bytes]) -> Stream | None:
+        """The stream a request asks for; None where it asks for something else."""
+        if self._streams is None or (found := self._streams.find(scope["raw_path"])) is None:
+            return None
+        if scope["method"] == "OPTIONS":
+            return None
+        if scope["method"] != "GET":
+            raise _method_error(["GET"])
+        route, parts = found
+        return self._streams.begin(route, parts, scope["query_string"], headers)
 
     def _page(self, scope: Scope, page: Page | None) -> tuple[int, bytes, Iterable[Header]]:
         allowed = self._router.methods(scope["raw_path"]) if page is None else ["GET", "HEAD"]

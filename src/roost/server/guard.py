@@ -53,6 +53,8 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """How long a kept-alive connection may stay silent."""
     linger_seconds: float = 1.0
     """How long a refused client is heard out, so that it reads the refusal before the connection ends."""
+    streams: int = 1024
+    """Open streams of events and logs, of all clients together."""
     connections_per_address: int = 200
     """Open at a time."""
     connections_from_loopback: int = 4096

@@ -20,6 +20,7 @@ from roost.server.hosts import Hosts
 from roost.server.listener import Listener, bind, url_of
 from roost.server.pages import pages
 from roost.server.settings import Settings, check_exposure
+from roost.server.streaming import Streams
 from roost.service.clock import SystemClock
 from roost.service.ids import SystemIds, system_rng
 from roost.service.runtime import Runtime, RuntimeSettings
@@ -70,12 +71,15 @@ async def serve(
         settings=RuntimeSettings(
             retention_ms=parse_duration(settings.retention, path="retention"),
             retention_failed_ms=parse_duration(settings.retention_failed, path="retention_failed"),
+            feed_retention_ms=parse_duration(settings.feed_retention, path="feed_retention"),
         ),
         version=version,
         url=url,
     )
     hosts = Hosts(settings.host, bound.getsockname()[1], settings.allowed_hosts)
-    listener = Listener(App(runtime, hosts=hosts, ids=ids, pages=pages(version)), bound, settings.limits)
+    streams = Streams(runtime, settings.limits.streams)
+    app = App(runtime, hosts=hosts, ids=ids, pages=pages(version), streams=streams)
+    listener = Listener(app, bound, settings.limits)
     stop = stop or Stop()
     code = 0
     try:

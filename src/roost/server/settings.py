@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """How long succeeded, cancelled and expired jobs are kept where their queue says nothing."""
     retention_failed: str = "30d"
     """The same for failed jobs."""
+    feed_retention: str = "3d"
+    """How long events can be read again."""
     grace: str = "10s"
     """How long a stop waits for requests in work."""
     port_file: str | None = None
@@ -63,7 +65,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], folder: Path) -> 
             merged["limits"] = limits
     try:
         settings = convert(merged, Settings)
-        for name in ("retention", "retention_failed", "grace"):
+        for name in ("retention", "retention_failed", "feed_retention", "grace"):
             parse_duration(getattr(settings, name), path=name)
     except InvalidRequest as error:
         raise ConfigurationError(error.message, path=error.path, help=error.help) from None

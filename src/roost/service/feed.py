@@ -62,6 +62,8 @@ class FeedPage(msgspec.Struct, kw_only=True):
     """Events in order, where to go on, and whether there is more to read at once."""
 
     events: list[Happening]
+    start: Position
+    """Where reading began."""
     cursor: Position
     more: bool
     gap: bool = False
@@ -93,7 +95,7 @@ class Feed:
         Raises `CursorTooOld` where some of them are kept no more, `Overloaded`, `Unavailable`.
         """
         found = await self._core.read(self._core.reader.feed, after, limit)
-        return FeedPage(events=found.events, cursor=found.position, more=found.more, gap=found.gap)
+        return FeedPage(events=found.events, start=found.start, cursor=found.position, more=found.more, gap=found.gap)
 
     async def newest(self) -> Position:
         """The position behind all that is committed now: following from here misses nothing that comes."""
@@ -201,11 +203,11 @@ class Feed:
         start = bisect_right(self._places, after)
         events = self._ring[start : start + limit]
         more = start + limit < len(self._ring)
-        return FeedPage(events=events, cursor=events[-1].position if more else max(head, after), more=more)
+        return FeedPage(events=events, start=after, cursor=events[-1].position if more else max(head, after), more=more)
 
-    async def pause(self, news: asyncio.Event) -> None:
-        """Wait a little for what may fill a gap."""
-        await self._core.clock.wait(news, _GAP_SECONDS[1])
+    async def wait(self, news: asyncio.Event, seconds: float | None) -> bool:
+        """Wait for ``news``; False when the time is over."""
+        return await self._core.clock.wait(news, seconds)
 
     def leave(self, subscription: Subscription) -> None:
         """It listens no more; without anybody who does the follower ends."""
@@ -224,8 +226,17 @@ class Subscription:
         """Everything up to here was handed over, or does not match."""
         self.news = asyncio.Event()
 
-    async def next(self) -> list[Happening]:
-        """The next events that match, in order; waits for them. Empty: the node goes down.
+    @property
+    def closed(self) -> bool:
+        """Whether the node goes down: nothing more will come."""
+        return self._feed.closed
+
+    async def newest(self) -> Position:
+        """See `Feed.newest`."""
+        return await self._feed.newest()
+
+    async def next(self, seconds: float | None = None) -> list[Happening]:
+        """The next events that match, in order; empty where none came for ``seconds``, and where it is `closed`.
 
         Raises `CursorTooOld` where this reader was so slow that what it missed is kept no more.
         """
@@ -238,9 +249,10 @@ class Subscription:
             if found:
                 return found
             if page.gap:
-                await self._feed.pause(self.news)
+                await self._feed.wait(self.news, _GAP_SECONDS[1])
             elif not page.more and not moved:
-                await self.news.wait()
+                if not await self._feed.wait(self.news, seconds):
+                    break
             elif page.more:
                 # Others have their turn while one looks through a long past.
                 await asyncio.sleep(0)

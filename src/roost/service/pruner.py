@@ -7,7 +7,7 @@ import asyncio
 from roost.domain.duration import parse_duration
 from roost.domain.records import QueueRules
 from roost.domain.states import State
-from roost.engine.protocol import Prune, PruneOld
+from roost.engine.protocol import Prune, PruneFeed, PruneOld
 from roost.service.core import Core
 
 LIMIT = 1_000
@@ -41,6 +41,7 @@ class Pruner:
         if now >= self._next_old and not self._stop.is_set():
             self._next_old = now + _OLD_PERIOD_MS
             await core.act_for_itself(PruneOld(before=now - _OLD_MS))
+            await self._prune_feed(now - core.settings.feed_retention_ms)
         return now + (round(core.settings.prune_seconds * 1000) if count else _IDLE_MS)
 
     async def _prune(self, queue: str, state: str, before: int) -> int:
@@ -52,6 +53,12 @@ class Pruner:
                 break
             await core.clock.wait(self._stop, _PAUSE_SECONDS)
         return count
+
+    async def _prune_feed(self, before: int) -> None:
+        while not self._stop.is_set():
+            if not (await self._core.act_for_itself(PruneFeed(before=before, limit=LIMIT))).more:
+                break
+            await self._core.clock.wait(self._stop, _PAUSE_SECONDS)
 
     def _keep_ms(self, rules: QueueRules, state: str) -> int:
         own, default = rules.retention, self._core.settings.retention_ms

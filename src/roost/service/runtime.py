@@ -149,6 +149,11 @@ class Runtime:
             raise Unavailable("the server is not ready: it is " + self._state, help="try again, or on another node")
         self._health.check()
 
+    def check_room(self, operation: Operation[Q, A]) -> None:
+        """Raises `Overloaded` where a call would be shed whatever it asks for: refusing must cost less than doing."""
+        if operation.lane == "enqueue":
+            self._committer.check_room()
+
     async def handle(self, operation: Operation[Q, A], request: Q, call: CallInfo = _ANONYMOUS) -> A:
         """Carry out one call of the API; raises `RoostError`.
 

@@ -50,3 +50,34 @@ class EventPage(Wire, kw_only=True):
     events: list[FeedEvent]
     cursor: str
     more: bool = False
+
+
+class FollowEvents(Wire, kw_only=True):
+    """Events behind ``after`` (from now on where None) as they come; filters are joined by *and*."""
+
+    after: Place | None = None
+    type: Types | None = None
+    queue: Annotated[list[Name], msgspec.Meta(max_length=64)] | None = None
+    job: Annotated[list[JobId], msgspec.Meta(max_length=64)] | None = None
+    kind: Annotated[list[Name], msgspec.Meta(max_length=64)] | None = None
+
+
+class FeedReset(Wire, kw_only=True):
+    """What lies between the reader's position and ``cursor`` is kept no more; the stream goes on behind ``cursor``."""
+
+    code: str
+    message: str
+    cursor: str
+
+
+class FollowLogs(Wire, kw_only=True):
+    """A job's log lines after line number ``after`` as they come, until the job has ended."""
+
+    id: JobId = 0
+    after: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+
+
+class LogsEnd(Wire, kw_only=True):
+    """No line follows: the job ended in ``state`` (None: it was deleted)."""
+
+    state: State | None = None

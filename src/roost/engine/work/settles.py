@@ -14,6 +14,7 @@ from roost.engine.work import chunks, failures
 from roost.engine.work.changes import Change, follow_up, note_due
 from roost.engine.work.facts import facts_of
 from roost.engine.work.feed import tell, tell_ended
+from roost.engine.work.flow import begin_waits
 from roost.engine.work.texts import pack, unpack
 from roost.errors import LeaseLost
 from roost.wire.problems import Problem
@@ -70,7 +71,7 @@ def apply(
 
 def _is_plain(row: SettleRow) -> bool:
     ending = row.ending
-    return ending.kind == "succeed" and ending.summary is None and not ending.chunks
+    return ending.kind == "succeed" and ending.summary is None and not ending.chunks and not ending.exit
 
 
 def _plain(
@@ -217,3 +218,7 @@ def write(
     ]
     tell_ended(transaction, [(f.id, f.attempt, v.outcome) for f, _, v in verdicts if v.outcome != SUCCEEDED])
     follow_up(transaction, changes, now, effects)
+    waits = [(f, ending.wait) for f, ending, verdict in verdicts if ending.wait and verdict.state is State.WAITING]
+    if waits:
+        timed = {facts.id for facts, _, verdict in verdicts if verdict.run_at is not None}
+        begin_waits(transaction, waits, timed, now, effects)

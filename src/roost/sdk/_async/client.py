@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from roost.errors import ConfigurationError, RoostError
+from roost.sdk._async.events import AsyncEvents
 from roost.sdk._async.http import AsyncHttpTransport
 from roost.sdk._async.jobs import AsyncJobs
 from roost.sdk._async.resources import (
@@ -45,6 +46,7 @@ class AsyncClient:
         self.holds = AsyncHolds(self)
         self.workers = AsyncWorkers(self)
         self.outboxes = AsyncOutboxes(self)
+        self.events = AsyncEvents(self)
         self.server = AsyncServer(self)
 
     @classmethod

@@ -12,15 +12,19 @@ from roost.domain.duration import parse_duration
 from roost.errors import ConfigurationError, InvalidRequest, RoostError, Unavailable
 from roost.sdk.address import Address
 from roost.sdk.response import Response
-from roost.sdk.streams import AsyncConnections
+from roost.sdk.streams import AsyncConnections, Refused
+from roost.sdk.transport import AsyncStream
 from roost.wire.codec import Wire, decode
 from roost.wire.contract import OPERATION_HEADER, OPERATION_PATTERN, PREFIX, Operation
 from roost.wire.problems import ErrorBody
 from roost.wire.requests import unwritable, write
+from roost.wire.streams import LAST_ID_HEADER, FrameReader, Message
 
 Q = TypeVar("Q", bound=Wire)
 A = TypeVar("A", bound=Wire)
 
+SILENCE_SECONDS = 45.0
+"""A server says something every 15 s: one that is silent for so long is gone."""
 _operation_id = re.compile(OPERATION_PATTERN)
 
 
@@ -57,6 +61,24 @@ class AsyncHttpTransport:
             raise _foreign(
                 self.address.url, f"the answer to {operation.name} cannot be read: {error.message}"
             ) from None
+
+    async def stream(self, operation: Operation[Q, A], request: Q, last_id: str) -> AsyncStream[list[Message]]:
+        """The messages of a stream behind ``last_id`` (empty: as the request says), until it ends or is cut.
+
+        Raises what the server refused it with, and `Unavailable` where the connection cannot be made, is silent or
+        breaks.
+        """
+        data = self._bytes(operation, request, None)
+        if last_id:
+            data = data[:-2] + f"{LAST_ID_HEADER}: {last_id}\r\n\r\n".encode()
+        frames = FrameReader()
+        try:
+            async for piece in self._connections.stream(data, self.timeout, SILENCE_SECONDS):
+                messages = frames.feed(piece)
+                if messages:
+                    yield messages
+        except Refused as refused:
+            raise _error(refused.response, self.address.url) from None
 
     async def aclose(self) -> None:
         """Close the connections that wait for the next call."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from roost.domain.states import State
+from roost.sdk._async.events import follow
+from roost.sdk.transport import AsyncStream
 from roost.wire import contract
 from roost.wire.attempts import (
     Beat,
@@ -21,6 +24,8 @@ from roost.wire.attempts import (
     SettleJobs,
     Step,
 )
+from roost.wire.codec import decode
+from roost.wire.events import FollowLogs
 from roost.wire.jobs import (
     CancelJob,
     Enqueued,
@@ -33,11 +38,13 @@ from roost.wire.jobs import (
     JobSummary,
     ListJobs,
     ListLogs,
+    LogLine,
     LogPage,
     NewJob,
     ReopenJob,
     WaitJob,
 )
+from roost.wire.streams import END, LOG_STREAM
 
 if TYPE_CHECKING:
     from roost.sdk._async.client import AsyncClient
@@ -104,6 +111,17 @@ class AsyncJobs:
     async def logs(self, id: int, *, after: int = 0, limit: int = 500) -> LogPage:
         """Log lines after line number ``after``."""
         return await self._client.call(contract.JOB_LOGS, ListLogs(id=id, after=after, limit=limit))
+
+    async def follow_logs(self, id: int, *, after: int = 0) -> AsyncStream[LogLine]:
+        """Log lines after line number ``after`` as they come, until the job has ended; across reconnects.
+
+        Close the iterator to stop before. Raises `NotFound`, and `Unavailable` where the server stays out of reach.
+        """
+        async with aclosing(follow(self._client, LOG_STREAM, FollowLogs(id=id, after=after))) as messages:
+            async for message in messages:
+                if message.name == END:
+                    return
+                yield decode(message.data, LogLine)
 
     async def explain(self, id: int) -> Explanation:
         """Why the job is where it is, and what happens next."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from roost.errors import ConfigurationError, RoostError
+from roost.sdk._sync.events import Events
 from roost.sdk._sync.http import HttpTransport
 from roost.sdk._sync.jobs import Jobs
 from roost.sdk._sync.resources import (
@@ -45,6 +46,7 @@ class Client:
         self.holds = Holds(self)
         self.workers = Workers(self)
         self.outboxes = Outboxes(self)
+        self.events = Events(self)
         self.server = Server(self)
 
     @classmethod

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from roost.domain.states import State
+from roost.sdk._sync.events import follow
+from roost.sdk.transport import Stream
 from roost.wire import contract
 from roost.wire.attempts import (
     Beat,
@@ -22,6 +25,8 @@ from roost.wire.attempts import (
     SettleJobs,
     Step,
 )
+from roost.wire.codec import decode
+from roost.wire.events import FollowLogs
 from roost.wire.jobs import (
     CancelJob,
     Enqueued,
@@ -34,11 +39,13 @@ from roost.wire.jobs import (
     JobSummary,
     ListJobs,
     ListLogs,
+    LogLine,
     LogPage,
     NewJob,
     ReopenJob,
     WaitJob,
 )
+from roost.wire.streams import END, LOG_STREAM
 
 if TYPE_CHECKING:
     from roost.sdk._sync.client import Client
@@ -105,6 +112,17 @@ class Jobs:
     def logs(self, id: int, *, after: int = 0, limit: int = 500) -> LogPage:
         """Log lines after line number ``after``."""
         return self._client.call(contract.JOB_LOGS, ListLogs(id=id, after=after, limit=limit))
+
+    def follow_logs(self, id: int, *, after: int = 0) -> Stream[LogLine]:
+        """Log lines after line number ``after`` as they come, until the job has ended; across reconnects.
+
+        Close the iterator to stop before. Raises `NotFound`, and `Unavailable` where the server stays out of reach.
+        """
+        with closing(follow(self._client, LOG_STREAM, FollowLogs(id=id, after=after))) as messages:
+            for message in messages:
+                if message.name == END:
+                    return
+                yield decode(message.data, LogLine)
 
     def explain(self, id: int) -> Explanation:
         """Why the job is where it is, and what happens next."""
