@@ -29,15 +29,25 @@ if TYPE_CHECKING:
     from roost.errors import ResultTimeout as ResultTimeout
     from roost.errors import RoostError as RoostError
     from roost.errors import UniqueConflict as UniqueConflict
+    from roost.outboxes.opening import outbox as outbox
     from roost.sdk._async.client import AsyncClient as AsyncClient
     from roost.sdk._sync.client import Client as Client
     from roost.sdk.app import App as App
+    from roost.sdk.around import RunningJob as RunningJob
+    from roost.sdk.calls import JobCall as JobCall
+    from roost.sdk.children import Child as Child
+    from roost.sdk.children import SyncChild as SyncChild
     from roost.sdk.context import Context as Context
     from roost.sdk.context import SyncContext as SyncContext
+    from roost.sdk.depends import Depends as Depends
+    from roost.sdk.flow import BatchHandle as BatchHandle
     from roost.sdk.function import JobFunction as JobFunction
     from roost.sdk.handle import Handle as Handle
+    from roost.sdk.limits import Concurrency as Concurrency
+    from roost.sdk.limits import Rate as Rate
     from roost.sdk.options import Unique as Unique
     from roost.sdk.outcome import Cancel as Cancel
+    from roost.sdk.outcome import Exit as Exit
     from roost.sdk.outcome import Fatal as Fatal
     from roost.sdk.outcome import Retry as Retry
     from roost.sdk.outcome import Snooze as Snooze
@@ -48,28 +58,38 @@ else:
     _HOMES = {
         "App": "roost.sdk.app",
         "AsyncClient": "roost.sdk._async.client",
+        "BatchHandle": "roost.sdk.flow",
         "Cancel": "roost.sdk.outcome",
+        "Child": "roost.sdk.children",
         "Client": "roost.sdk._sync.client",
+        "Concurrency": "roost.sdk.limits",
         "Context": "roost.sdk.context",
+        "Depends": "roost.sdk.depends",
+        "Exit": "roost.sdk.outcome",
         "Fatal": "roost.sdk.outcome",
         "Handle": "roost.sdk.handle",
         "HoldRule": "roost.domain.records",
+        "JobCall": "roost.sdk.calls",
         "JobFailed": "roost.errors",
         "JobFunction": "roost.sdk.function",
         "Patience": "roost.sdk.patience",
         "QueueRules": "roost.domain.records",
+        "Rate": "roost.sdk.limits",
         "ResultTimeout": "roost.errors",
         "Retry": "roost.sdk.outcome",
         "RetryRule": "roost.domain.retry",
         "RoostError": "roost.errors",
+        "RunningJob": "roost.sdk.around",
         "ScheduleRule": "roost.domain.schedule",
         "Snooze": "roost.sdk.outcome",
         "State": "roost.domain.states",
+        "SyncChild": "roost.sdk.children",
         "SyncContext": "roost.sdk.context",
         "Unique": "roost.sdk.options",
         "UniqueConflict": "roost.errors",
         "Worker": "roost.sdk.worker",
         "injected": "roost.sdk.signature",
+        "outbox": "roost.outboxes.opening",
     }
 
     def __getattr__(name):

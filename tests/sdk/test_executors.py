@@ -53,7 +53,7 @@ async def test_a_process_is_not_ours_and_is_used_again(processes: Bench) -> None
 
 @pytest.mark.parametrize(
     ("how", "message"),
-    [("segfault", "was killed by SIGSEGV"), ("exit", "exited with status 3"), ("kill", "was killed by SIGKILL")],
+    [("segfault", "killed by SIGSEGV"), ("exit", "exited with status 3"), ("kill", "killed by SIGKILL")],
 )
 async def test_a_handler_that_dies_fails_alone(processes: Bench, how: str, message: str) -> None:
     dying = await processes.enqueue(isolated.die, how)

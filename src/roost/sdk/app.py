@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from roost.domain.records import HoldRule
-from roost.domain.retry import RetryRule
 from roost.domain.schedule import OverlapPolicy
 from roost.errors import ConfigurationError, InvalidRequest, NotFound
+from roost.sdk.around import Around
+from roost.sdk.calls import JobCall
 from roost.sdk.configuration import find_url
 from roost.sdk.connection import Connection
+from roost.sdk.flow import BatchHandle, OpenBatch, made, new_batch, parted, take
 from roost.sdk.function import JobFunction
-from roost.sdk.options import Options, Priority, Unique, retry_rule
+from roost.sdk.handle import Handle
+from roost.sdk.options import Declaration, Options, read_declaration
 from roost.sdk.outcome import DurationLike
 from roost.sdk.patience import Patience
 from roost.sdk.registry import Handler, Isolation, Registry
 from roost.sdk.schedules import Declared, schedule_rule
+from roost.sdk.surroundings import Surroundings
 from roost.wire.jobs import NewJob
 
 if TYPE_CHECKING:
@@ -34,8 +37,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 C = TypeVar("C")
 R = TypeVar("R")
-
-Backoff = Literal["fixed", "linear", "exponential"]
+A = TypeVar("A", bound=Around)
 
 
 class JobDecorator(Protocol):
@@ -59,6 +61,7 @@ class App:
 
     def __init__(self, url: str | None = None, *, timeout: float = 30.0, patience: Patience | None = None) -> None:
         self.registry = Registry()
+        self.surroundings = Surroundings()
         self.connection = Connection(
             lambda: url or find_url(os.environ, Path.cwd()), timeout=timeout, patience=patience
         )
@@ -91,75 +94,40 @@ class App:
     @overload
     def job(self, function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
     @overload
+    def job(self, /, *, name: str | None = None, **rules: Unpack[Declaration]) -> JobDecorator: ...
     def job(
-        self,
-        /,
-        *,
-        name: str | None = None,
-        queue: str = "default",
-        retries: int | None = None,
-        retry: RetryRule | None = None,
-        backoff: Backoff | None = None,
-        retry_base: DurationLike | None = None,
-        retry_cap: DurationLike | None = None,
-        timeout: DurationLike | None = None,
-        deadline: DurationLike | None = None,
-        ttl: DurationLike | None = None,
-        priority: Priority = "normal",
-        unique: Unique | None = None,
-        hold: HoldRule | bool | None = None,
-        isolate: Isolation = "none",
-        tags: Mapping[str, str] | None = None,
-        owner: str | None = None,
-    ) -> JobDecorator: ...
-    def job(
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        name: str | None = None,
-        queue: str = "default",
-        retries: int | None = None,
-        retry: RetryRule | None = None,
-        backoff: Backoff | None = None,
-        retry_base: DurationLike | None = None,
-        retry_cap: DurationLike | None = None,
-        timeout: DurationLike | None = None,
-        deadline: DurationLike | None = None,
-        ttl: DurationLike | None = None,
-        priority: Priority = "normal",
-        unique: Unique | None = None,
-        hold: HoldRule | bool | None = None,
-        isolate: Isolation = "none",
-        tags: Mapping[str, str] | None = None,
-        owner: str | None = None,
+        self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, **rules: Unpack[Declaration]
     ) -> Any:
         """Make a function a job: it stays callable, and gets ``enqueue`` and its kin.
 
         Its input is its parameters by name, as JSON; a parameter annotated `roost.Context` (`roost.SyncContext` in a
-        sync function) is given by the worker. ``name`` defaults to ``module.function``. ``retries``, ``backoff``,
-        ``retry_base`` and ``retry_cap`` change single fields of ``retry``. ``timeout`` bounds one attempt, ``deadline``
-        the whole job, ``ttl`` its start. ``hold`` makes every job wait for a person's approval. ``isolate="process"``
-        runs it in a process of its own that can be killed. Raises `ConfigurationError`, `InvalidRequest` and
-        `InvalidDuration` for what cannot be meant.
+        sync function) or with `roost.Depends` is given by the worker. ``name`` defaults to ``module.function``.
+        ``retries``, ``backoff``, ``retry_base`` and ``retry_cap`` change single fields of ``retry``. ``timeout`` bounds
+        one attempt, ``deadline`` the whole job, ``ttl`` its start. ``limits`` are what it counts against while it runs.
+        ``hold`` makes every job wait for a person's approval. ``isolate="process"`` runs it in a process of its own
+        that can be killed, and ``memory`` (such as ``"256MB"``) is the most that process may use. Raises
+        `ConfigurationError`, `InvalidRequest` and `InvalidDuration` for what cannot be meant.
         """
-        options = Options(
-            queue=None if queue == "default" else queue,
-            priority=None if priority == "normal" else priority,
-            timeout=timeout,
-            deadline=deadline,
-            ttl=ttl,
-            retry=retry_rule(retries, retry, backoff, retry_base, retry_cap),
-            unique=unique,
-            hold=hold,
-            tags=tags,
-            owner=owner,
-        )
+        isolate, memory, options = read_declaration(rules)
 
         def decorate(function: Callable[..., Any]) -> JobFunction[..., Any, Any]:
-            return self._add(function, name, isolate, options)
+            return self._add(function, name, isolate, memory, options)
 
         return decorate if function is None else decorate(function)
+
+    def around(self, middleware: A, /) -> A:
+        """Run ``middleware(job, call)`` around every job of this application; used as a decorator.
+
+        It calls ``call()`` (``await call()`` in an async one) to run the job, and returns the result; the first one
+        added is the outermost. It may raise what a handler may raise. ``job`` is a `roost.RunningJob`.
+        """
+        self.surroundings.middleware.append(middleware)
+        return middleware
+
+    @property
+    def overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
+        """What to call in the place of a function that `roost.Depends` names: for tests."""
+        return self.surroundings.scope.overrides
 
     def schedule(
         self,
@@ -178,25 +146,26 @@ class App:
         interval: Literal["anchored", "after_completion"] = "anchored",
         starts_at: datetime | str | None = None,
         ends_at: datetime | str | None = None,
+        max_runs: int | None = None,
+        alarm_after: DurationLike | None = None,
+        alarm_unfinished_after: DurationLike | None = None,
         remove_after_last: bool = False,
         name: str | None = None,
-        queue: str = "default",
-        retries: int | None = None,
-        timeout: DurationLike | None = None,
-        priority: Priority = "normal",
-        isolate: Isolation = "none",
+        **rules: Unpack[Declaration],
     ) -> JobDecorator:
         """Make a function without parameters a job, and create one by cron, every so often, or at one time.
 
-        Policies as in `roost.domain.schedule.ScheduleRule`. The schedule has the job's name; it is stored when a worker
-        starts (or by `sync_schedules`), and left alone where it is the same already. Raises `InvalidCron`,
-        `InvalidZone`, `InvalidDuration`, `InvalidRequest` and `ConfigurationError`.
+        What `job` takes is taken here as well, and holds for the jobs of every fire. Policies as in
+        `roost.domain.schedule.ScheduleRule`. The schedule has the job's name; it is stored when a worker starts (or by
+        `sync_schedules`), and left alone where it is the same already. Raises `InvalidCron`, `InvalidZone`,
+        `InvalidDuration`, `InvalidRequest` and `ConfigurationError`.
         """
         rule = schedule_rule(
             cron, every=every, at=at, tz=tz, gap=gap, fold=fold, missed=missed, missed_limit=missed_limit,
             grace=grace, overlap=overlap, jitter=jitter, interval=interval, starts_at=starts_at, ends_at=ends_at,
+            max_runs=max_runs, alarm_after=alarm_after, alarm_unfinished_after=alarm_unfinished_after,
         )  # fmt: skip
-        make = self.job(name=name, queue=queue, retries=retries, timeout=timeout, priority=priority, isolate=isolate)
+        make = self.job(name=name, **rules)
 
         def decorate(function: Callable[..., Any]) -> Any:
             job = make(function)
@@ -206,13 +175,94 @@ class App:
         return decorate
 
     def _add(
-        self, function: Callable[..., Any], name: str | None, isolate: Isolation, options: Options
+        self, function: Callable[..., Any], name: str | None, isolate: Isolation, memory: int | None, options: Options
     ) -> JobFunction[..., Any, Any]:
-        handler: Handler[Any] = Handler(function, kind=name, isolate=isolate)
+        handler: Handler[Any] = Handler(
+            function, kind=name, isolate=isolate, memory=memory, surroundings=self.surroundings
+        )
         job: JobFunction[..., Any, Any] = JobFunction(self, function, handler, options)
         self.registry.add(handler)
         self._functions[handler.kind] = job
         return job
+
+    def batch(
+        self,
+        name: str = "",
+        *,
+        on_complete: JobCall[Any] | None = None,
+        on_success: JobCall[Any] | None = None,
+        on_failure: JobCall[Any] | None = None,
+    ) -> OpenBatch:
+        """Jobs that belong together: ``async with app.batch("pages", on_complete=report.call()) as batch: …``.
+
+        The block adds jobs (``batch.add``, or any ``enqueue`` with ``.options(batch=batch)``); at its end the batch is
+        sealed, or, where it ended by an error, cancelled. When the last job has ended, by whatever way, the callbacks
+        are enqueued, once: ``on_complete`` always, ``on_success`` where all succeeded, ``on_failure`` where not.
+        """
+        request = new_batch(name, seal=False, on_complete=on_complete, on_success=on_success, on_failure=on_failure)
+        return OpenBatch(self.connection, request)
+
+    async def chain(
+        self,
+        *calls: JobCall[Any],
+        name: str = "",
+        on_complete: JobCall[Any] | None = None,
+        on_success: JobCall[Any] | None = None,
+        on_failure: JobCall[Any] | None = None,
+    ) -> BatchHandle:
+        """Run jobs one after the other: one that does not succeed cancels those behind it, and so does `roost.Exit`.
+
+        They are stored in one transaction, with callbacks as those of `batch`; the handle's ``handles`` are theirs.
+        """
+        request = new_batch(
+            name,
+            calls,
+            chain=True,
+            seal=True,
+            on_complete=on_complete,
+            on_success=on_success,
+            on_failure=on_failure,
+        )
+        return made(await self.client.batches.create(request), calls, self.connection)
+
+    def chain_sync(
+        self,
+        *calls: JobCall[Any],
+        name: str = "",
+        on_complete: JobCall[Any] | None = None,
+        on_success: JobCall[Any] | None = None,
+        on_failure: JobCall[Any] | None = None,
+    ) -> BatchHandle:
+        """`chain` without an event loop."""
+        request = new_batch(
+            name,
+            calls,
+            chain=True,
+            seal=True,
+            on_complete=on_complete,
+            on_success=on_success,
+            on_failure=on_failure,
+        )
+        return made(self.sync_client.batches.create(request), calls, self.connection)
+
+    async def enqueue_all(self, calls: Iterable[JobCall[R]]) -> list[Handle[R]]:
+        """Jobs of any kinds, a thousand to a transaction; one may come ``after`` others of the same thousand.
+
+        So a graph is stored whole, or not at all; one with a circle is refused.
+        """
+        listed = [*calls]
+        handles: list[Handle[R]] = []
+        for jobs in parted(listed):
+            take(handles, listed, await self.client.jobs.enqueue_many(jobs), self.connection)
+        return handles
+
+    def enqueue_all_sync(self, calls: Iterable[JobCall[R]]) -> list[Handle[R]]:
+        """`enqueue_all` without an event loop."""
+        listed = [*calls]
+        handles: list[Handle[R]] = []
+        for jobs in parted(listed):
+            take(handles, listed, self.sync_client.jobs.enqueue_many(jobs), self.connection)
+        return handles
 
     async def sync_schedules(self) -> list[str]:
         """Store the program's schedules that are new or changed, and say which; their names are the jobs' names."""

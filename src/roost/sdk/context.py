@@ -7,16 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
+from roost.errors import JobFailed
 from roost.sdk.attempt import Cancellation
+from roost.sdk.children import Child, SyncChild
 from roost.sdk.core import Core, Decision, Level
+from roost.sdk.depends import Injected
+from roost.sdk.function import Call, Enqueuer
 from roost.sdk.outcome import DurationLike
 from roost.sdk.ports import Port, Tell
-from roost.sdk.signature import Injected
+from roost.sdk.reference import JobReference
 from roost.sdk.styles import LoopStyle, Style, ThreadStyle, drive
 from roost.wire.attempts import Lease
+from roost.wire.batches import Batch
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
 StepKind = Literal["code", "llm", "tool"]
@@ -72,6 +78,15 @@ class _Base(Injected):
     def log(self, message: str, level: Level = "info") -> None:
         """Add a line to the job's log (4096 characters at most), and to the logger ``roost.job``."""
         self._core.log(message, level)
+
+    def summary(self, text: str) -> None:
+        """Say in a sentence or two (4000 characters at most) what came of this attempt, for people."""
+        self._core.sum_up(text)
+
+    @property
+    def last_summary(self) -> str | None:
+        """What `summary` was last told."""
+        return self._core.summary
 
     def save(self, state: object) -> None:
         """Replace the job's state blob; `saved` gives it to the next attempt. Raises `InvalidRequest` if not JSON."""
@@ -134,6 +149,77 @@ class Context(_Base):
         their order. Raises `InvalidDuration`, and `StepChanged` where the recorded sleep had another length.
         """
         await self._core.sleep(duration, name)
+
+    async def spawn(self, job: Enqueuer[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Child[T]:
+        """Start ``job`` as part of this one's work, once, however often the handler is run again.
+
+        Children have retries, limits and a queue of their own, and go on whatever becomes of this attempt. They are
+        told apart by their order; `spawn_named` gives one a name. ``job.options(...)`` says how it runs. Raises as
+        ``enqueue``, and `StepChanged` where the same child was started with another input.
+        """
+        return await self._core.related.spawn(job, args, kwargs, None)
+
+    async def spawn_named(self, name: str, job: Enqueuer[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Child[T]:
+        """`spawn` under a name, for handlers that start children in an order that may differ."""
+        return await self._core.related.spawn(job, args, kwargs, name)
+
+    async def spawn_many(
+        self, job: Enqueuer[P, T], calls: Iterable[Call[P]], *, name: str | None = None
+    ) -> list[Child[T]]:
+        """A child for each call, as ``enqueue_many`` takes them: one transaction for a thousand, one step for all."""
+        return await self._core.related.spawn_many(job, calls, name)
+
+    @overload
+    async def wait_for(self, jobs: Iterable[Child[T]], *, timeout: DurationLike | None = ...) -> list[T]: ...
+    @overload
+    async def wait_for(
+        self, jobs: Iterable[Child[T]], *, timeout: DurationLike | None = ..., return_failures: Literal[True]
+    ) -> list[T | JobFailed]: ...
+    @overload
+    async def wait_for(
+        self, jobs: Iterable[JobReference | int], *, timeout: DurationLike | None = ..., return_failures: bool = ...
+    ) -> list[Any]: ...
+    async def wait_for(
+        self,
+        jobs: Iterable[JobReference | int],
+        *,
+        timeout: DurationLike | None = None,
+        return_failures: bool = False,
+    ) -> list[Any]:
+        """The results of these jobs, in order, once all have ended; until then the job waits and occupies no worker.
+
+        Raises `JobFailed` for the first that did not succeed (``return_failures`` puts it in its result's place), and
+        `ResultTimeout` where one has not ended after ``timeout``.
+        """
+        return await self._core.related.wait_for(jobs, timeout, return_failures=return_failures)
+
+    @overload
+    async def wait(
+        self, signal: str, *, type: type[T], timeout: DurationLike | None = ..., name: str | None = ...
+    ) -> T: ...
+    @overload
+    async def wait(self, signal: str, *, timeout: DurationLike | None = ..., name: str | None = ...) -> Any: ...
+    async def wait(
+        self, signal: str, *, type: Any = Any, timeout: DurationLike | None = None, name: str | None = None
+    ) -> Any:
+        """The data of a signal that was sent since the job was created, each once; until then the job waits.
+
+        No worker is occupied. Waits for the same signal are told apart by their order, or by ``name``. Raises
+        `ResultTimeout` where none came within ``timeout``.
+        """
+        return await self._core.related.wait(signal, timeout, type, name)
+
+    @overload
+    async def dependencies(self, type: type[T]) -> list[T]: ...
+    @overload
+    async def dependencies(self) -> list[Any]: ...
+    async def dependencies(self, type: Any = Any) -> list[Any]:
+        """The results of the jobs this one came ``after`` (in a chain: of the one before), in their order."""
+        return await self._core.related.dependencies(type)
+
+    async def batch(self) -> Batch:
+        """The batch this job belongs to, or is called back for; raises `InvalidRequest` where there is none."""
+        return await self._core.related.batch()
 
     async def approve(
         self,
@@ -199,6 +285,62 @@ class SyncContext(_Base):
     def sleep(self, duration: DurationLike, name: str | None = None) -> None:
         """See `Context.sleep`."""
         drive(self._core.sleep(duration, name))
+
+    def spawn(self, job: Enqueuer[P, T], /, *args: P.args, **kwargs: P.kwargs) -> SyncChild[T]:
+        """See `Context.spawn`."""
+        return SyncChild(drive(self._core.related.spawn(job, args, kwargs, None)))
+
+    def spawn_named(self, name: str, job: Enqueuer[P, T], /, *args: P.args, **kwargs: P.kwargs) -> SyncChild[T]:
+        """See `Context.spawn_named`."""
+        return SyncChild(drive(self._core.related.spawn(job, args, kwargs, name)))
+
+    def spawn_many(
+        self, job: Enqueuer[P, T], calls: Iterable[Call[P]], *, name: str | None = None
+    ) -> list[SyncChild[T]]:
+        """See `Context.spawn_many`."""
+        return [SyncChild(child) for child in drive(self._core.related.spawn_many(job, calls, name))]
+
+    @overload
+    def wait_for(self, jobs: Iterable[SyncChild[T]], *, timeout: DurationLike | None = ...) -> list[T]: ...
+    @overload
+    def wait_for(
+        self, jobs: Iterable[SyncChild[T]], *, timeout: DurationLike | None = ..., return_failures: Literal[True]
+    ) -> list[T | JobFailed]: ...
+    @overload
+    def wait_for(
+        self, jobs: Iterable[JobReference | int], *, timeout: DurationLike | None = ..., return_failures: bool = ...
+    ) -> list[Any]: ...
+    def wait_for(
+        self,
+        jobs: Iterable[JobReference | int],
+        *,
+        timeout: DurationLike | None = None,
+        return_failures: bool = False,
+    ) -> list[Any]:
+        """See `Context.wait_for`."""
+        return drive(self._core.related.wait_for(jobs, timeout, return_failures=return_failures))
+
+    @overload
+    def wait(self, signal: str, *, type: type[T], timeout: DurationLike | None = ..., name: str | None = ...) -> T: ...
+    @overload
+    def wait(self, signal: str, *, timeout: DurationLike | None = ..., name: str | None = ...) -> Any: ...
+    def wait(
+        self, signal: str, *, type: Any = Any, timeout: DurationLike | None = None, name: str | None = None
+    ) -> Any:
+        """See `Context.wait`."""
+        return drive(self._core.related.wait(signal, timeout, type, name))
+
+    @overload
+    def dependencies(self, type: type[T]) -> list[T]: ...
+    @overload
+    def dependencies(self) -> list[Any]: ...
+    def dependencies(self, type: Any = Any) -> list[Any]:
+        """See `Context.dependencies`."""
+        return drive(self._core.related.dependencies(type))
+
+    def batch(self) -> Batch:
+        """See `Context.batch`."""
+        return drive(self._core.related.batch())
 
     def approve(
         self,

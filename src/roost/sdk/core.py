@@ -19,6 +19,7 @@ from roost.sdk.attempt import Cancellation
 from roost.sdk.notes import MESSAGE_LENGTH, PROGRESS_MESSAGE_LENGTH, clean
 from roost.sdk.outcome import DurationLike, duration_text
 from roost.sdk.ports import LoadHolds, LoadSaved, Port, ServerTime, Tell
+from roost.sdk.related import Related
 from roost.sdk.signals import Asleep, Held
 from roost.sdk.steps import Recorder, input_hash, returns, wall_ms
 from roost.sdk.styles import Style
@@ -32,6 +33,7 @@ Level = Literal["debug", "info", "warning", "error"]
 SHORTEST_SLEEP_MS = 1000
 """Below this a sleep just waits: giving the job back and claiming it again would cost more."""
 _TITLE_LENGTH = 200
+SUMMARY_LENGTH = 4000
 
 job_logger = logging.getLogger("roost.job")
 
@@ -62,6 +64,8 @@ class Core:
         self._holds: list[Hold] | None = None
         self._saved: bytes | None = None
         self._sleeps = 0
+        self.related = Related(lease.id, port, self._recorder)
+        self.summary: str | None = None
 
     async def step(
         self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], kind: str
@@ -161,6 +165,9 @@ class Core:
     def progress(self, current: float | None, total: float | None, message: str) -> None:
         text = clean(message, PROGRESS_MESSAGE_LENGTH)
         self._tell(Tell(progress=Progress(current=current, total=total, message=text)))
+
+    def sum_up(self, text: str) -> None:
+        self.summary = clean(text, SUMMARY_LENGTH)
 
     def log(self, message: str, level: Level) -> None:
         extra = {"job_id": self.lease.id, "attempt": self.lease.attempt, "kind": self.lease.kind}

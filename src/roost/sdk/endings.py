@@ -12,9 +12,9 @@ import msgspec
 from roost.domain.duration import format_duration
 from roost.errors import ConfigurationError, RoostError, StepChanged
 from roost.sdk.notes import clean
-from roost.sdk.outcome import Cancel, Fatal, Retry, Snooze
+from roost.sdk.outcome import Cancel, Exit, Fatal, Retry, Snooze
 from roost.sdk.registry import Handler
-from roost.sdk.signals import Asleep, Held
+from roost.sdk.signals import Asleep, Held, Waits
 from roost.wire.attempts import Outcome
 from roost.wire.jobs import ErrorInfo
 
@@ -26,10 +26,13 @@ _HERE = str(Path(__file__).parent)
 
 def returned(id: int, token: str, handler: Handler[Any], value: object) -> Outcome:
     """Success with the value as JSON; a value that is no JSON fails the job for good: it would be the same again."""
+    leaves = isinstance(value, Exit)
+    if isinstance(value, Exit):
+        value = value.result
     if value is None:
-        return Outcome(id=id, token=token)
+        return Outcome(id=id, token=token, exit=leaves)
     try:
-        return Outcome(id=id, token=token, result=msgspec.Raw(handler.encode_result(value)))
+        return Outcome(id=id, token=token, result=msgspec.Raw(handler.encode_result(value)), exit=leaves)
     except RoostError as error:
         info = ErrorInfo(
             type="UnserialisableResult",
@@ -38,10 +41,14 @@ def returned(id: int, token: str, handler: Handler[Any], value: object) -> Outco
         return Outcome(id=id, token=token, outcome="fail", error=info, fatal=True)
 
 
-def raised(id: int, token: str, error: BaseException) -> Outcome:
+def raised(id: int, token: str, error: BaseException, handler: Handler[Any] | None = None) -> Outcome:
     """What the handler raised: a word about the job, a signal of its context, or a failure."""
+    if isinstance(error, Exit) and handler is not None:
+        return returned(id, token, handler, error)
     outcome = Outcome(id=id, token=token, outcome="fail")
     match error:
+        case Waits():
+            outcome.outcome, outcome.wait = "wait", error.wait
         case Asleep():
             outcome.outcome, outcome.after = "sleep", format_duration(error.after_ms)
         case Held():

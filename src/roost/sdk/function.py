@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
 from functools import update_wrapper
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
 import msgspec
 
-from roost.domain.records import HoldRule
-from roost.domain.retry import RetryRule
 from roost.errors import RoostError
+from roost.sdk.calls import JobCall, after_ids
 from roost.sdk.handle import Handle
-from roost.sdk.options import Options, Priority, Unique
-from roost.sdk.outcome import DurationLike
+from roost.sdk.options import EnqueueRules, Options
 from roost.sdk.registry import Handler
 from roost.wire.jobs import Enqueued, NewJob
 
@@ -51,59 +48,36 @@ class Enqueuer(Generic[P, R]):
         self.handler = handler
         self._options = options
         self._fields = options.template()
+        for limit in options.limits or ():
+            limit.check(handler.parameters)
 
     @property
     def kind(self) -> str:
         """The job's name."""
         return self.handler.kind
 
-    def options(
-        self,
-        *,
-        queue: str | None = None,
-        priority: Priority | None = None,
-        delay: DurationLike | None = None,
-        run_at: datetime | None = None,
-        ttl: DurationLike | None = None,
-        expires_at: datetime | None = None,
-        deadline: DurationLike | None = None,
-        timeout: DurationLike | None = None,
-        retry: RetryRule | None = None,
-        unique: Unique | None = None,
-        hold: HoldRule | bool | None = None,
-        tags: Mapping[str, str] | None = None,
-        owner: str | None = None,
-    ) -> Enqueuer[P, R]:
+    def options(self, **rules: Unpack[EnqueueRules]) -> Enqueuer[P, R]:
         """The same job under other options; what is not given stays as it is.
 
         ``delay`` or ``run_at``: when it may start. ``ttl`` (counted from then) or ``expires_at``: started by then, or
-        never. ``deadline``: ended by then, counted from now. ``timeout``: the longest one attempt may take.
-        Raises `InvalidRequest` or `InvalidDuration`.
+        never. ``deadline``: ended by then, counted from now. ``timeout``: the longest one attempt may take. ``after``:
+        jobs that must end first, ``after_failure`` what follows where one does not succeed. ``batch``: the open batch
+        it joins; ``parent``: the job whose work it is part of; ``limits``: what it counts against. Raises
+        `InvalidRequest`, `InvalidDuration`, and `ConfigurationError` for a limit over what is no parameter.
         """
-        changed = self._options.merged(
-            queue=queue,
-            priority=priority,
-            delay=delay,
-            run_at=run_at,
-            ttl=ttl,
-            expires_at=expires_at,
-            deadline=deadline,
-            timeout=timeout,
-            retry=retry,
-            unique=unique,
-            hold=hold,
-            tags=tags,
-            owner=owner,
-        )
-        return Enqueuer(self.app, self.handler, changed)
+        return Enqueuer(self.app, self.handler, self._options.merged(**rules))
 
     def arguments(self, *args: P.args, **kwargs: P.kwargs) -> Arguments[P]:
         """One call for `enqueue_many`."""
         return Arguments(*args, **kwargs)
 
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> JobCall[R]:
+        """A call to be enqueued with others: in a batch, a chain, or by `App.enqueue_all`. Raises as `new_job`."""
+        return JobCall(self._new_job(args, kwargs), self.handler, self._options.after or ())
+
     def new_job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """What `enqueue` sends; raises `InvalidRequest` with the parameter's path for what the function cannot take."""
-        return self._new_job(args, kwargs)
+        return self._placed(self._new_job(args, kwargs))
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Store a job that calls the function with these arguments; durable when this returns.
@@ -111,12 +85,12 @@ class Enqueuer(Generic[P, R]):
         Raises `InvalidRequest` (before anything is sent) for arguments the function would not take, and
         `UniqueConflict` where the unique key belongs to a job with another input.
         """
-        job = self._new_job(args, kwargs)
+        job = self._placed(self._new_job(args, kwargs))
         return self._handle(await self.app.client.jobs.enqueue(job))
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """`enqueue` without an event loop."""
-        job = self._new_job(args, kwargs)
+        job = self._placed(self._new_job(args, kwargs))
         return self._handle(self.app.sync_client.jobs.enqueue(job))
 
     async def enqueue_many(self, calls: Iterable[Call[P]]) -> list[Handle[R]]:
@@ -141,10 +115,18 @@ class Enqueuer(Generic[P, R]):
         signature = self.handler.signature
         arguments = signature.arguments(args, kwargs)
         data = msgspec.Raw(signature.encode(arguments))
-        if self._options.unique is None:
-            return NewJob(kind=self.handler.kind, input=data, **self._fields)
-        unique = self._options.unique.rule(signature, arguments)
-        return NewJob(kind=self.handler.kind, input=data, unique=unique, **self._fields)
+        made = self._options.made(signature, arguments)
+        return NewJob(kind=self.handler.kind, input=data, **made, **self._fields)
+
+    def _placed(self, job: NewJob) -> NewJob:
+        """The job after those it has to come after."""
+        if self._options.after:
+            job.after = after_ids(self._options.after)
+        return job
+
+    def new_jobs(self, calls: Iterable[Call[P]]) -> list[NewJob]:
+        """What `enqueue_many` sends, all of it; raises as that."""
+        return [self._numbered(index, call) for index, call in enumerate(calls)]
 
     def _batches(self, calls: Iterable[Call[P]]) -> Iterator[list[NewJob]]:
         numbered = enumerate(calls)
@@ -154,10 +136,12 @@ class Enqueuer(Generic[P, R]):
     def _numbered(self, index: int, call: Call[P]) -> NewJob:
         try:
             if isinstance(call, Arguments):
-                return self._new_job(call.args, call.kwargs)
-            if isinstance(call, tuple):
-                return self._new_job(call, {})
-            return self._new_job((), dict(call))
+                job = self._new_job(call.args, call.kwargs)
+            elif isinstance(call, tuple):
+                job = self._new_job(call, {})
+            else:
+                job = self._new_job((), dict(call))
+            return self._placed(job)
         except RoostError as error:
             error.path = f"jobs[{index}].{error.path}"
             raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 
@@ -15,22 +16,37 @@ from roost.domain.records import HoldRule
 from roost.domain.retry import RetryRule, validate
 from roost.errors import InvalidRequest
 from roost.sdk.adapters import encode
+from roost.sdk.limits import Limit
 from roost.sdk.outcome import DurationLike, duration_text
+from roost.sdk.reference import JobReference
+from roost.sdk.registry import Isolation
 from roost.sdk.signature import Signature
 from roost.wire import jobs as wire
 
+if TYPE_CHECKING:
+    from roost.sdk.calls import JobCall
+    from roost.sdk.flow import BatchHandle
+
 PRIORITIES = {"low": 2, "normal": 5, "high": 8}
 LONGEST_KEY = 256
+_MEMORY = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?) ?(?P<unit>[kmg]i?b)", re.IGNORECASE)
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_LEAST_MEMORY = 32 * 10**6
+"""The interpreter itself needs most of this."""
 
 Priority = Literal["low", "normal", "high"] | int
+AfterFailure = Literal["cancel", "fail", "run"]
+Backoff = Literal["fixed", "linear", "exponential"]
 
 
 class Unique:
     """At most one job for each value of these parameters (where none is named: of the whole input).
 
-    The key is held until the job ends, or ``within`` a period from its enqueue. Enqueued again with the same input, the
-    existing job is returned (``on_conflict="reject"``: `UniqueConflict`); with another input it is always a conflict.
-    ``scope`` says among which jobs: of the same kind, the same queue, or all.
+    The key is held until the job ends, or ``within`` a period from its enqueue. Where it is held, ``on_conflict`` says
+    what becomes of the new job: ``return`` answers with the existing one, ``reject`` raises `UniqueConflict`,
+    ``replace`` cancels a job that has not started and takes its place, ``reschedule`` gives such a job the new time.
+    Another input under the same key is a conflict, but for ``replace``. ``scope`` says among which jobs: of the same
+    kind, the same queue, or all.
     """
 
     __slots__ = ("fields", "on_conflict", "scope", "within")
@@ -39,7 +55,7 @@ class Unique:
         self,
         *fields: str,
         within: DurationLike | None = None,
-        on_conflict: Literal["return", "reject"] = "return",
+        on_conflict: Literal["return", "reject", "replace", "reschedule"] = "return",
         scope: Literal["kind", "queue", "global"] = "kind",
     ) -> None:
         self.fields = fields
@@ -62,6 +78,57 @@ class Unique:
         return wire.Unique(key=key or "*", scope=self.scope, within=self.within, on_conflict=self.on_conflict)
 
 
+class JobRules(TypedDict, total=False):
+    """What both a declaration and an enqueue may say; None leaves it to the job, its queue or the server."""
+
+    queue: str | None
+    priority: Priority | None
+    ttl: DurationLike | None
+    """Counted from when it may start: not started by then, it expires."""
+    deadline: DurationLike | None
+    """Counted from the enqueue: not ended by then, it is cancelled."""
+    timeout: DurationLike | None
+    """The longest one attempt may take."""
+    retry: RetryRule | None
+    unique: Unique | None
+    hold: HoldRule | bool | None
+    """True, or a rule: a person approves it before it starts."""
+    tags: Mapping[str, str] | None
+    owner: str | None
+    metadata: Mapping[str, Any] | None
+    """What travels with it, as JSON, unread by Roost."""
+    limits: Sequence[Limit] | None
+    """All of them must have room before it starts."""
+
+
+class Declaration(JobRules, total=False):
+    """What ``@app.job`` takes beside a name."""
+
+    retries: int | None
+    backoff: Backoff | None
+    retry_base: DurationLike | None
+    retry_cap: DurationLike | None
+    isolate: Isolation
+    memory: str | int | None
+    """The most its process may use, such as ``"256MB"``; only with ``isolate="process"``."""
+
+
+class EnqueueRules(JobRules, total=False):
+    """What ``.options`` takes."""
+
+    delay: DurationLike | None
+    run_at: datetime | None
+    expires_at: datetime | None
+    after: Sequence[JobReference | JobCall[Any] | int] | None
+    """Jobs that must end first."""
+    after_failure: AfterFailure | None
+    """What becomes of it when one of those does not succeed; ``cancel`` where None."""
+    batch: BatchHandle | int | None
+    """The open batch it joins."""
+    parent: JobReference | int | None
+    """The job whose work it is part of."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The rules of one enqueue; None is the default of the job, its queue or the server."""
@@ -79,6 +146,12 @@ class Options:
     hold: HoldRule | bool | None = None
     tags: Mapping[str, str] | None = None
     owner: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    limits: Sequence[Limit] | None = None
+    after: Sequence[JobReference | JobCall[Any] | int] | None = None
+    after_failure: AfterFailure | None = None
+    batch: BatchHandle | int | None = None
+    parent: JobReference | int | None = None
 
     def merged(self, **changes: Any) -> Options:
         """A copy with what is not None in ``changes``."""
@@ -89,7 +162,7 @@ class Options:
         found: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None or field.name == "unique":
+            if value is None or field.name in ("unique", "limits", "after"):
                 continue
             if field.name in ("delay", "ttl", "deadline", "timeout"):
                 value = duration_text(value, field.name)
@@ -103,14 +176,55 @@ class Options:
                 value = HoldRule() if value is True else value
             elif field.name == "tags":
                 value = dict(value)
+            elif field.name == "metadata":
+                value = msgspec.Raw(encode(value, "metadata"))
+            elif field.name in ("batch", "parent"):
+                value = value if isinstance(value, int) else value.id
             found[field.name] = value
         return found
+
+    def made(self, signature: Signature, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The fields that one call's arguments decide; raises `InvalidRequest`."""
+        found: dict[str, Any] = {}
+        if self.unique is not None:
+            found["unique"] = self.unique.rule(signature, arguments)
+        if self.limits:
+            found["limits"] = [limit.rule(signature, arguments) for limit in self.limits]
+        return found
+
+
+def read_declaration(rules: Declaration) -> tuple[Isolation, int | None, Options]:
+    """A declaration, checked: how it is isolated, its memory limit in bytes, and the options of its jobs.
+
+    Raises `InvalidRequest`, `InvalidDuration`, and `TypeError` for a word that is none.
+    """
+    options: dict[str, Any] = dict(rules)
+    isolate: Isolation = options.pop("isolate", "none")
+    memory = options.pop("memory", None)
+    retry = [options.pop(name, None) for name in ("retries", "retry", "backoff", "retry_base", "retry_cap")]
+    # The defaults, said or not, are the same template.
+    for name, default in (("queue", "default"), ("priority", "normal")):
+        if options.get(name) == default:
+            options[name] = None
+    unknown = options.keys() - JobRules.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"job() got an unexpected keyword argument {min(unknown)!r}")
+    return isolate, None if memory is None else memory_bytes(memory), Options(retry=retry_rule(*retry), **options)
+
+
+def memory_bytes(value: str | int) -> int:
+    """Bytes of ``"256MB"``, ``"1.5GiB"`` or a number of them; raises `InvalidRequest`."""
+    found = _MEMORY.fullmatch(value.strip()) if isinstance(value, str) else None
+    size = round(float(found["number"]) * _UNITS[found["unit"].upper()]) if found else value
+    if isinstance(size, bool) or not isinstance(size, int) or size < _LEAST_MEMORY:
+        raise InvalidRequest(f"{value!r} is no memory limit", path="memory", help='such as "256MB"; 32MB at least')
+    return size
 
 
 def retry_rule(
     retries: int | None,
     retry: RetryRule | None,
-    backoff: Literal["fixed", "linear", "exponential"] | None,
+    backoff: Backoff | None,
     base: DurationLike | None,
     cap: DurationLike | None,
 ) -> RetryRule | None:

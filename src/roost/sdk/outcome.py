@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from roost.domain.duration import format_duration, to_milliseconds
 
@@ -50,3 +51,11 @@ class Fatal(AttemptEnding):
     def __init__(self, why: str = "") -> None:
         self.why = why
         super().__init__(why)
+
+
+class Exit(AttemptEnding):
+    """Succeed with ``result`` and leave the chain: the jobs behind this one are not needed. Raised, or returned."""
+
+    def __init__(self, result: Any = None) -> None:
+        self.result = result
+        super().__init__("the rest of the chain is not needed")

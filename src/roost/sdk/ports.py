@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from roost.domain.states import State
 from roost.sdk._async.client import AsyncClient
 from roost.sdk.attempt import Attempt
 from roost.sdk.notes import Told
@@ -14,7 +15,9 @@ from roost.sdk.signals import Stopped
 from roost.wire.attempts import NewLogLine, RecordStep, Steps
 from roost.wire.codec import encode
 from roost.wire.holds import Hold, HoldPage
-from roost.wire.jobs import MaybeJson, Progress
+from roost.wire.jobs import ErrorInfo, Job, MaybeJson, NewJob, Progress
+
+READS_AT_ONCE = 32
 
 
 class LoadSteps(msgspec.Struct, tag=True):
@@ -43,7 +46,44 @@ class Record(msgspec.Struct, tag=True):
     started_at: int
 
 
-Question = LoadSteps | LoadHolds | LoadSaved | ServerTime | Record
+class Spawn(msgspec.Struct, tag=True):
+    """Jobs to enqueue as children; answered with `Spawned`."""
+
+    jobs: list[NewJob]
+
+
+class Ends(msgspec.Struct, tag=True):
+    """Where these jobs are; answered with a list of `End` in that order."""
+
+    jobs: list[int]
+
+
+class LoadDependencies(msgspec.Struct, tag=True):
+    """The jobs this one came after; answered with a list of `End`."""
+
+
+class LoadBatch(msgspec.Struct, tag=True):
+    """The batch this job belongs to or is called back for; answered with `Batch`, null where there is none."""
+
+
+Question = LoadSteps | LoadHolds | LoadSaved | ServerTime | Record | Spawn | Ends | LoadDependencies | LoadBatch
+
+
+class Spawned(msgspec.Struct):
+    """The ids of spawned jobs, in order."""
+
+    ids: list[int]
+
+
+class End(msgspec.Struct, omit_defaults=True):
+    """Where a job is, and what came out of it if it has ended."""
+
+    id: int
+    kind: str
+    state: State
+    reason: str | None = None
+    result: MaybeJson = None
+    error: ErrorInfo | None = None
 
 
 class Tell(msgspec.Struct, tag=True, omit_defaults=True):
@@ -84,6 +124,10 @@ class ServerPort:
                 return encode(HoldPage(holds=await self._holds()))
             case LoadSaved():
                 return bytes((await jobs.get(self._attempt.id)).saved or b"null")
+            case Spawn():
+                return encode(Spawned(await self._spawn(question.jobs)))
+            case Ends():
+                return encode(await self._ends(question.jobs))
             case ServerTime():
                 return encode((await self._client.server.info()).now)
 
@@ -108,6 +152,20 @@ class ServerPort:
         )
         return encode(await self._client.jobs.record_step(request))
 
+    async def _spawn(self, jobs: list[NewJob]) -> list[int]:
+        answers = await self._client.jobs.enqueue_many(jobs)
+        for answer in answers:
+            if answer.error is not None:
+                raise answer.error.error()
+        return [answer.id for answer in answers]
+
+    async def _ends(self, ids: list[int]) -> list[End]:
+        found: list[End] = []
+        for first in range(0, len(ids), READS_AT_ONCE):
+            reads = (self._client.jobs.get(id) for id in ids[first : first + READS_AT_ONCE])
+            found += [_end(job) for job in await asyncio.gather(*reads)]
+        return found
+
     async def _holds(self) -> list[Hold]:
         found: list[Hold] = []
         cursor: str | None = None
@@ -117,6 +175,10 @@ class ServerPort:
             cursor = page.cursor
             if cursor is None:
                 return found
+
+
+def _end(job: Job) -> End:
+    return End(job.id, job.kind, job.state, job.reason, job.result, job.error)
 
 
 class Flush(Protocol):

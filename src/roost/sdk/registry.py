@@ -15,6 +15,7 @@ import msgspec
 from roost.domain.names import check_name
 from roost.errors import ConfigurationError, RoostError
 from roost.sdk.signature import Signature
+from roost.sdk.surroundings import Surroundings
 
 R = TypeVar("R")
 
@@ -24,9 +25,26 @@ Isolation = Literal["none", "process"]
 class Handler(Generic[R]):
     """A function under the name of its kind, with what its annotations say about JSON."""
 
-    def __init__(self, function: Callable[..., Any], *, kind: str | None = None, isolate: Isolation = "none") -> None:
-        """``kind`` defaults to ``module.function``; raises `ConfigurationError` where that is no name."""
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        kind: str | None = None,
+        isolate: Isolation = "none",
+        memory: int | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        """``kind`` defaults to ``module.function``; ``memory`` in bytes is the most its own process may use.
+
+        Raises `ConfigurationError` where the kind is no name, or memory is limited without a process of its own.
+        """
         self.function = function
+        self.memory = memory
+        self.surroundings = surroundings or Surroundings()
+        if memory is not None and isolate != "process":
+            raise ConfigurationError(
+                "a memory limit needs a process of its own", path="memory", help='add isolate="process"'
+            )
         try:
             self.kind = check_name(kind or default_kind(function), "name")
         except RoostError as error:
@@ -45,10 +63,25 @@ class Handler(Generic[R]):
     def qualname(self) -> str:
         return str(getattr(self.function, "__qualname__", type(self.function).__qualname__))
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The function's parameters by name, known before its annotations can be read."""
+        return tuple(inspect.signature(self.function).parameters)
+
     @cached_property
     def signature(self) -> Signature:
         """Read at first use, when the names in the annotations are all defined; raises `ConfigurationError`."""
         return Signature(self.function)
+
+    @property
+    def wants_context(self) -> bool:
+        """Whether it, or what it depends on, may ask for the context."""
+        return self.signature.injected is not None or bool(self.signature.dependencies)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is around it and it depends on nothing: it is just called."""
+        return not self.surroundings.middleware and not self.signature.dependencies
 
     def call(self, data: bytes | str | msgspec.Raw, context: object) -> tuple[list[Any], dict[str, Any]]:
         """The arguments to call ``function`` with for a job's input, the context among them where it asks for one."""

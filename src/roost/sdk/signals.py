@@ -5,7 +5,7 @@ A handler's ``except Exception`` is for its own failures; it must not swallow th
 
 from __future__ import annotations
 
-from roost.wire.attempts import NewHold
+from roost.wire.attempts import NewHold, NewWait
 
 
 class AttemptSignal(BaseException):
@@ -26,6 +26,14 @@ class Held(AttemptSignal):
     def __init__(self, hold: NewHold) -> None:
         super().__init__(f"held for {hold.title!r}")
         self.hold = hold
+
+
+class Waits(AttemptSignal):
+    """The job waits for other jobs or for a signal, and goes on in a new attempt."""
+
+    def __init__(self, wait: NewWait) -> None:
+        super().__init__(f"waits for {wait.signal!r}" if wait.signal else f"waits for {len(wait.jobs or ())} jobs")
+        self.wait = wait
 
 
 class Stopped(AttemptSignal):

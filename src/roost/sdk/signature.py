@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import msgspec
 
 from roost.errors import ConfigurationError, InvalidRequest
 from roost.sdk.adapters import Adapter, adapter, encode
+from roost.sdk.depends import Depends, Injected, check, dependency
+from roost.sdk.outcome import Exit
 
 _ABSENT = object()
 """The default of a parameter that the caller left out: the function's own default applies then."""
 
 
-class Injected:
-    """The base of what a handler is given by its worker because a parameter asks for it by annotation."""
-
-
 def injected() -> Any:
-    """The default of a context parameter, for type checkers: ``ctx: roost.Context = roost.injected()``.
+    """The default of a parameter that the worker gives, for type checkers: ``ctx: roost.Context = roost.injected()``.
 
-    A worker gives the context by its annotation anyway; with a default, ``enqueue`` is typed without it.
+    A worker gives contexts and dependencies by annotation anyway; with a default, ``enqueue`` is typed without them.
     """
     return None
 
@@ -31,26 +32,43 @@ def injected() -> Any:
 class Signature:
     """The parameters of one function; made once per function by `Signature.of`."""
 
-    __slots__ = ("_arguments", "_defaults", "_names", "_positional", "_positional_only", "injected", "returns")
+    __slots__ = (
+        "_arguments",
+        "_defaults",
+        "_names",
+        "_positional",
+        "dependencies",
+        "injected",
+        "positional_only",
+        "returns",
+    )
 
     injected: str | None
     """The parameter that takes the context."""
+    dependencies: dict[str, Depends]
+    """The parameters whose values functions of the program make."""
+    positional_only: list[str]
     returns: Adapter[Any]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         """Raises `ConfigurationError` for ``*args``, ``**kwargs`` and annotations that JSON cannot be read as."""
         name = _name_of(function)
         hints = _hints(function)
-        self.returns = _adapter_of(hints.get("return", Any), f"the result of {name}")
+        self.returns = _adapter_of(_without_exit(hints.get("return", Any)), f"the result of {name}")
         self.injected = None
+        self.dependencies = {}
         self._defaults: dict[str, object] = {}
         self._positional: list[str] = []
-        self._positional_only: list[str] = []
+        self.positional_only: list[str] = []
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
         for parameter in inspect.signature(function).parameters.values():
             hint = hints.get(parameter.name, Any)
             if isinstance(hint, type) and issubclass(hint, Injected):
                 self.injected = parameter.name
+                continue
+            if (depends := dependency(hint)) is not None:
+                check(depends, name)
+                self.dependencies[parameter.name] = depends
                 continue
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise ConfigurationError(
@@ -65,7 +83,7 @@ class Signature:
             if parameter.kind is not parameter.KEYWORD_ONLY:
                 self._positional.append(parameter.name)
             if parameter.kind is parameter.POSITIONAL_ONLY:
-                self._positional_only.append(parameter.name)
+                self.positional_only.append(parameter.name)
         self._names = [field[0] for field in fields]
         structure = msgspec.defstruct("Input", fields, kw_only=True, forbid_unknown_fields=True, gc=False)
         self._arguments: Adapter[Any] = Adapter(structure)
@@ -100,9 +118,9 @@ class Signature:
         """The call that an input stands for, without the context; raises `InvalidRequest`."""
         values = self._arguments.decode(_object(data), "input")
         kwargs = {name: value for name in self._names if (value := getattr(values, name)) is not _ABSENT}
-        if not self._positional_only:
+        if not self.positional_only:
             return [], kwargs
-        args = [kwargs.pop(name) if name in kwargs else self._defaults[name] for name in self._positional_only]
+        args = [kwargs.pop(name) if name in kwargs else self._defaults[name] for name in self.positional_only]
         return args, kwargs
 
     def value(self, arguments: dict[str, Any], name: str) -> object:
@@ -125,6 +143,14 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         ) from None
     except TypeError:  # partials and other callables without annotations of their own
         return typing.get_type_hints(getattr(function, "func", type(function).__call__), include_extras=True)
+
+
+def _without_exit(hint: Any) -> Any:
+    """What is left of ``int | roost.Exit``: an early exit's result is what the handler's own would be."""
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return hint
+    kept = [one for one in typing.get_args(hint) if one is not Exit and typing.get_origin(one) is not Exit]
+    return reduce(or_, kept) if kept else Any
 
 
 def _adapter_of(hint: Any, what: str) -> Adapter[Any]:

@@ -35,6 +35,11 @@ class Recorder:
 
     async def find(self, name: str, input_hash: str) -> Step | None:
         """The recorded step; raises `StepChanged` where it was recorded with another input."""
+        step = await self.look(name)
+        return None if step is None else _same(step, input_hash)
+
+    async def look(self, name: str) -> Step | None:
+        """The recorded step, whatever its input was."""
         if not 0 < len(name) <= _NAME_LENGTH:
             raise InvalidRequest("a step's name has 1 to 200 characters", path="name", help="name it by what it does")
         if self._steps is None:
@@ -42,8 +47,7 @@ class Recorder:
             # Another step of the same handler may have loaded, and recorded, in the meantime.
             if self._steps is None:
                 self._steps = {step.name: step for step in loaded}
-        step = self._steps.get(name)
-        return None if step is None else _same(step, input_hash)
+        return self._steps.get(name)
 
     async def record(self, name: str, kind: str, input_hash: str, output: bytes, started_at: int) -> Step:
         """Make the step durable; where it was recorded in the meantime, that one stands. Raises as `find`."""

@@ -128,6 +128,10 @@ class Worker:
         transport = beat_transport(self._client.transport, self._lease_seconds / 3)
         self._heart = Heart(self.name, self._lease, self._lease_seconds, transport, self._cancel_requested, self._lost)
         self._heart.start()
+        # Handlers of several applications may share a worker: what their handlers share lives as long as it.
+        scopes = {id(handler.surroundings): handler.surroundings.scope for handler in self._registry}
+        for scope in scopes.values():
+            scope.enter()
         helpers = [asyncio.create_task(self._register()), asyncio.create_task(self._return_stale())]
         claiming = asyncio.create_task(self._claim_all())
         try:
@@ -142,6 +146,8 @@ class Worker:
             finally:
                 for helper in helpers:
                     helper.cancel()
+                for scope in scopes.values():
+                    await scope.leave()
                 await self._heart.stop()
                 transport.close()
                 self._loop = None

@@ -15,19 +15,22 @@ import signal
 import socket
 import sys
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from roost.errors import ConfigurationError
 from roost.sdk.attempt import Cancellation
-from roost.sdk.context import make_context
-from roost.sdk.endings import failed, raised, returned
+from roost.sdk.context import Context, SyncContext, make_context
+from roost.sdk.depends import AppScope
+from roost.sdk.endings import failed, raised
+from roost.sdk.execution import run_async, run_sync
 from roost.sdk.executors.frames import (
     LENGTH_SIZE,
     Answer,
     Ask,
     CancelRequested,
     Ended,
+    Goodbye,
     Hello,
     Run,
     Started,
@@ -54,7 +57,8 @@ class Line:
         self._lock = threading.Lock()
         self._number = 0
         self._asked: dict[int, Future[bytes]] = {}
-        self.runs: queue.SimpleQueue[Run] = queue.SimpleQueue()
+        self.runs: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+        """Jobs to run; None at the end."""
         self.cancellation = Cancellation()
 
     def send(self, frame: ToParent) -> None:
@@ -84,6 +88,8 @@ class Line:
                         # Before the job is taken up: a cancel may follow at once.
                         self.cancellation = Cancellation()
                         self.runs.put(frame)
+                    case Goodbye():
+                        self.runs.put(None)
                     case CancelRequested():
                         self.cancellation.set()
                     case Answer():
@@ -136,31 +142,56 @@ def locate(module: str, qualname: str, kind: str) -> Handler[Any]:
     )
 
 
-def _work(line: Line, run: Run) -> Outcome:
+class _Aside:
+    """The event loop of this process, beside the main thread, and what lives as long as both."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._scopes: list[AppScope] = []
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Running from the first time it is asked for: most handlers never need it."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="roost-loop", daemon=True).start()
+        return self._loop
+
+    def enter(self, handler: Handler[Any]) -> None:
+        """The handler's application is used here."""
+        scope = handler.surroundings.scope
+        if not handler.is_plain and scope not in self._scopes:
+            scope.enter()
+            self._scopes.append(scope)
+
+    def leave(self) -> None:
+        """Close what the applications' handlers shared."""
+        for scope in self._scopes:
+            asyncio.run_coroutine_threadsafe(scope.leave(), self.loop()).result()
+
+
+def _work(line: Line, run: Run, aside: _Aside) -> Outcome:
     lease = run.lease
     try:
         handler = locate(run.module, run.qualname, lease.kind)
-        blocking = not handler.is_async
-        context: object = None
-        if handler.signature.injected is not None:
-            port = _LinePort(line, blocking=blocking)
-            context = make_context(lease, port, line.send, line.cancellation, blocking=blocking)
-        args, kwargs = handler.call(lease.input, context)
+        _ = handler.signature
     except BaseException as error:
         line.send(Started())
         return raised(lease.id, UNFENCED, error)
+    aside.enter(handler)
+    blocking = not handler.is_async
+
+    def context() -> Context | SyncContext:
+        port = _LinePort(line, blocking=blocking)
+        return make_context(lease, port, line.send, line.cancellation, blocking=blocking)
+
     line.send(Started())
+    if blocking:
+        return run_sync(handler, lease, UNFENCED, context, aside.loop)
     try:
-        value = handler.function(*args, **kwargs)
-        if handler.is_async:
-            value = asyncio.run(_awaited(value))
-        return returned(lease.id, UNFENCED, handler, value)
-    except BaseException as error:
+        return asyncio.run_coroutine_threadsafe(run_async(handler, lease, UNFENCED, context), aside.loop()).result()
+    except CancelledError as error:
+        # The handler cancelled itself: nobody else does that here.
         return raised(lease.id, UNFENCED, error)
-
-
-async def _awaited(value: Any) -> Any:
-    return await value
 
 
 def _die_with(parent: int) -> None:
@@ -176,15 +207,18 @@ def main(descriptor: int, parent: int) -> None:
     _die_with(parent)
     line = Line(socket.socket(fileno=descriptor))
     threading.Thread(target=line.read, name="roost-line", daemon=True).start()
-    while True:
-        run = line.runs.get()
-        outcome = _work(line, run)
+    aside = _Aside()
+    while (run := line.runs.get()) is not None:
+        outcome = _work(line, run, aside)
         sys.stdout.flush()
         sys.stderr.flush()
         try:
             line.send(Ended(outcome))
         except ValueError as error:
             line.send(Ended(failed(run.lease.id, UNFENCED, "ResultTooLarge", str(error), fatal=True)))
+    aside.leave()
+    # What the handlers left running (threads, exit hooks that wait for them) has had its time.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import struct
 
 import msgspec
 
-from roost.sdk.ports import LoadHolds, LoadSaved, LoadSteps, Record, ServerTime, Tell
+from roost.sdk.ports import Question, Tell
 from roost.wire.attempts import Lease, Outcome
 from roost.wire.jobs import Json
 from roost.wire.problems import Problem
@@ -44,6 +44,10 @@ class CancelRequested(msgspec.Struct, tag=True):
     """The running handler should come to an end."""
 
 
+class Goodbye(msgspec.Struct, tag=True):
+    """No job follows: close what is open and end."""
+
+
 class Started(msgspec.Struct, tag=True):
     """The handler is imported; its time begins."""
 
@@ -52,7 +56,7 @@ class Ask(msgspec.Struct, tag=True):
     """A question of the context, to be answered with the same number."""
 
     number: int
-    question: LoadSteps | LoadHolds | LoadSaved | ServerTime | Record
+    question: Question
 
 
 class Ended(msgspec.Struct, tag=True):
@@ -61,7 +65,7 @@ class Ended(msgspec.Struct, tag=True):
     outcome: Outcome
 
 
-ToChild = Hello | Run | Answer | CancelRequested
+ToChild = Hello | Run | Answer | CancelRequested | Goodbye
 ToParent = Started | Ask | Tell | Ended
 
 _encoder = msgspec.json.Encoder()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from roost.sdk.attempt import Attempt
 from roost.sdk.context import Context, SyncContext
-from roost.sdk.endings import raised, returned
+from roost.sdk.execution import run_async
 from roost.sdk.registry import Handler
 from roost.wire.attempts import Outcome
 
@@ -22,12 +22,4 @@ class LoopExecutor:
     async def run(self, attempt: Attempt, handler: Handler[Any], started: Callable[[], None]) -> Outcome:
         """The handler's outcome; raises `asyncio.CancelledError` where the handler let the cancel through."""
         started()
-        lease = attempt.lease
-        try:
-            context = None if handler.signature.injected is None else self._context(attempt)
-            args, kwargs = handler.call(lease.input, context)
-            return returned(attempt.id, attempt.token, handler, await handler.function(*args, **kwargs))
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            return raised(attempt.id, attempt.token, error)
+        return await run_async(handler, attempt.lease, attempt.token, partial(self._context, attempt))

@@ -27,6 +27,7 @@ from roost.sdk.executors.frames import (
     Ask,
     CancelRequested,
     Ended,
+    Goodbye,
     Hello,
     Run,
     Started,
@@ -37,6 +38,7 @@ from roost.sdk.executors.frames import (
     to_parent,
 )
 from roost.sdk.executors.output import Output
+from roost.sdk.executors.spawned import Spawned, can_measure
 from roost.sdk.ports import Port, Tell
 from roost.sdk.registry import Handler
 from roost.sdk.signals import Stopped
@@ -47,6 +49,9 @@ logger = logging.getLogger("roost.worker")
 
 TERMINATE_SECONDS = 2.0
 """Between SIGTERM and SIGKILL."""
+MEASURE_SECONDS = 0.05
+"""Between two looks at the memory of a handler that has a limit; others are looked at every `WATCH_SECONDS`."""
+WATCH_SECONDS = 0.5
 START_SECONDS = 60.0
 """For a process to start and to import its handler's module."""
 
@@ -63,7 +68,13 @@ class ProcessExecutor:
 
     @staticmethod
     def check(handler: Handler[Any]) -> None:
-        """Raises `ConfigurationError` for a handler that another process could not import."""
+        """Raises `ConfigurationError` for a handler that another process could not import, or not be bounded in."""
+        if handler.memory is not None and not can_measure():
+            raise ConfigurationError(
+                f"{handler.kind} has a memory limit, and this system does not tell what a process uses",
+                path="memory",
+                help="run it on Linux, or leave memory= out",
+            )
         if "<locals>" in handler.qualname or "<lambda>" in handler.qualname:
             raise ConfigurationError(
                 f"{handler.kind} cannot run in a process: {handler.qualname} is not at the top of a module",
@@ -72,7 +83,7 @@ class ProcessExecutor:
 
     async def run(self, attempt: Attempt, handler: Handler[Any], started: Callable[[], None]) -> Outcome:
         """The handler's outcome, its process's death included; cancelled, the process is terminated, then killed."""
-        process = self._idle.pop() if self._idle else await _Process.start()
+        process = await self._take(handler.memory)
         reusable = False
         try:
             outcome = await process.run(attempt, handler, started, self._port(attempt), self._tell)
@@ -85,10 +96,20 @@ class ProcessExecutor:
                 # Not interrupted by a second cancel: nobody else knows of this process any more.
                 await asyncio.shield(process.stop())
 
+    async def _take(self, limit: int | None) -> _Process:
+        """An idle process or a new one; what earlier jobs left in its memory is not held against a job's limit."""
+        if not self._idle:
+            return await _Process.start()
+        process = self._idle.pop()
+        if limit is not None and process.used > limit // 2:
+            await process.leave()
+            return await _Process.start()
+        return process
+
     async def close(self) -> None:
         """End all processes."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(process.stop() for process in idle))
+        await asyncio.gather(*(process.leave() for process in idle))
 
 
 class _Process:
@@ -96,7 +117,7 @@ class _Process:
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
+        process: Spawned,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         output: Output,
@@ -106,6 +127,8 @@ class _Process:
         self._writer = writer
         self._output = output
         self._asking: set[asyncio.Task[None]] = set()
+        self._over: int | None = None
+        """The bytes it used when it was killed for that."""
 
     @classmethod
     async def start(cls) -> _Process:
@@ -113,19 +136,10 @@ class _Process:
         ours, theirs = socket.socketpair()
         output = Output()
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-u",  # what is printed is a log line at once, also where the handler is killed a moment later
-                "-m",
-                "roost.sdk.executors.child",
-                str(theirs.fileno()),
-                str(os.getpid()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output.descriptor,
-                stderr=output.descriptor,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+            # "-u": what is printed is a log line at once, also where the handler is killed a moment later.
+            module = ["-u", "-m", "roost.sdk.executors.child"]
+            command = [sys.executable, *module, str(theirs.fileno()), str(os.getpid())]
+            process = Spawned(command, output=output.descriptor, keep=[theirs.fileno()])
         except BaseException:
             ours.close()
             output.close()
@@ -137,6 +151,11 @@ class _Process:
         started = cls(process, reader, writer, output)
         started._send(Hello([entry or os.getcwd() for entry in sys.path]))
         return started
+
+    @property
+    def used(self) -> int:
+        """Bytes of memory in use now."""
+        return self._process.measure()
 
     @property
     def alive(self) -> bool:
@@ -151,7 +170,11 @@ class _Process:
             tell(attempt, Tell(log=NewLogLine(message=text)))
 
         self._output.follow(line)
-        cancels = asyncio.create_task(self._pass_cancel(attempt))
+        self._over = None
+        helpers = [
+            asyncio.create_task(self._pass_cancel(attempt)),
+            asyncio.create_task(self._watch_memory(handler.memory)),
+        ]
         try:
             self._send(Run(attempt.lease, handler.module, handler.qualname))
             async with asyncio.timeout(START_SECONDS) as starting:
@@ -173,52 +196,65 @@ class _Process:
         except TimeoutError:
             return failed(attempt.id, attempt.token, "ProcessStart", f"no start within {START_SECONDS:g} s")
         except (EOFError, OSError):
-            return await self._died(attempt)
+            return await self._died(attempt, handler.memory)
         except (msgspec.MsgspecError, ValueError) as error:
             # What comes out of a process whose memory is damaged is not to be trusted.
             return failed(attempt.id, attempt.token, "ProcessBroken", f"the process sent what is no frame: {error}")
         finally:
-            cancels.cancel()
-            for task in self._asking:
+            for task in (*helpers, *self._asking):
                 task.cancel()
             self._output.leave()
 
+    async def leave(self) -> None:
+        """Let it close what is open, and end; then as `stop`."""
+        with contextlib.suppress(OSError, TimeoutError):
+            self._send(Goodbye())
+            async with asyncio.timeout(TERMINATE_SECONDS):
+                await self._process.wait()
+        await self.stop()
+
     async def stop(self) -> None:
         """Terminate it, kill it if it does not end in time, and collect it."""
-        self._signal(signal.SIGTERM)
+        self._process.signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(TERMINATE_SECONDS):
                 await self._process.wait()
         except TimeoutError:
             logger.warning("process %d ignores SIGTERM and is killed", self._process.pid)
         # Also what the handler started and left behind.
-        self._signal(signal.SIGKILL)
+        self._process.signal(signal.SIGKILL)
         await self._process.wait()
         self._writer.close()
         self._output.close()
 
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+    async def _watch_memory(self, limit: int | None) -> None:
+        """Kill it over its limit; without one, keep an eye on what it uses, to tell if it dies."""
+        while True:
+            used = self._process.measure()
+            if limit is not None and used > limit:
+                self._over = used
+                self._process.signal(signal.SIGKILL)
+                return
+            await asyncio.sleep(WATCH_SECONDS if limit is None else MEASURE_SECONDS)
 
-    async def _died(self, attempt: Attempt) -> Outcome:
-        """It hung up: what its exit says."""
+    async def _died(self, attempt: Attempt, limit: int | None) -> Outcome:
+        """It hung up: what its exit says, and how much memory it took."""
         try:
             async with asyncio.timeout(TERMINATE_SECONDS):
                 code = await self._process.wait()
         except TimeoutError:
-            return failed(attempt.id, attempt.token, "ProcessDied", "the handler's process closed its connection")
+            return _death(attempt, "closed its connection")
         if code < 0:
             try:
                 name = signal.Signals(-code).name
             except ValueError:
                 name = f"signal {-code}"
-            how = f"was killed by {name}"
+            how = f"killed by {name}"
         else:
             how = f"exited with status {code}"
-        outcome = failed(attempt.id, attempt.token, "ProcessDied", f"the handler's process {how}")
-        outcome.died = True
-        return outcome
+        if self._over is not None and limit is not None:
+            how = f"killed by SIGKILL over its memory limit of {_megabytes(limit)}"
+        return _death(attempt, f"{how}, peak memory {_megabytes(self._process.peak_bytes)}")
 
     async def _pass_cancel(self, attempt: Attempt) -> None:
         await attempt.watch().wait()
@@ -242,3 +278,13 @@ class _Process:
         head = await self._reader.readexactly(LENGTH_SIZE)
         frame: ToParent = to_parent.decode(await self._reader.readexactly(length(head)))
         return frame
+
+
+def _death(attempt: Attempt, how: str) -> Outcome:
+    outcome = failed(attempt.id, attempt.token, "ProcessDied", how)
+    outcome.died = True
+    return outcome
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:.0f} MB"

@@ -8,11 +8,12 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from roost.sdk.attempt import Attempt
 from roost.sdk.context import Context, SyncContext
-from roost.sdk.endings import raised, returned
+from roost.sdk.execution import run_sync
 from roost.sdk.registry import Handler
 from roost.wire.attempts import Outcome
 
@@ -48,7 +49,8 @@ class ThreadExecutor:
         variables = contextvars.copy_context()
 
         def work() -> Outcome:
-            return variables.run(self._run, attempt, handler)
+            make = partial(self._context, attempt)
+            return variables.run(run_sync, handler, attempt.lease, attempt.token, make, lambda: loop)
 
         call = _Call(attempt, work, loop.create_future())
         self._busy += 1
@@ -80,14 +82,6 @@ class ThreadExecutor:
         for _ in range(self._threads):
             self._calls.put(None)
         self._threads = 0
-
-    def _run(self, attempt: Attempt, handler: Handler[Any]) -> Outcome:
-        try:
-            context = None if handler.signature.injected is None else self._context(attempt)
-            args, kwargs = handler.call(attempt.lease.input, context)
-            return returned(attempt.id, attempt.token, handler, handler.function(*args, **kwargs))
-        except BaseException as error:
-            return raised(attempt.id, attempt.token, error)
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         while (call := self._calls.get()) is not None:
