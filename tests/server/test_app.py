@@ -32,6 +32,9 @@ class Failing:
     def __init__(self) -> None:
         self.error: Exception = RuntimeError(SECRET)
 
+    def check_room(self, operation: Any) -> None:
+        pass
+
     async def handle(self, operation: Any, request: Any, call: Any = None) -> Any:
         raise self.error
 

@@ -16,23 +16,46 @@ from roost.bench.stand import Stand
 from roost.bench.traffic import UNARY_CONNECTIONS, fill, life_of
 from roost.wire import contract
 
-_CLAIMS = 50
+_CLAIMS = 200
 _CLAIM = 64
+_PAGES = 50
 _FIRES_PER_SECOND = 100
 _ENOUGH_RUNS = 500
 
 
 def backlog(stand: Stand) -> dict[str, float]:
-    """Milliseconds of a claim with many jobs waiting and more retained, against a claim from an empty store."""
+    """Milliseconds of a claim and of a list's first page with many jobs waiting and more retained, and without."""
     queue = stand.queue()
     fill(stand, queue, _CLAIM * _CLAIMS)
-    empty = statistics.median(stand.run(_claims(stand, queue)))
+    empty_page = stand.run(_pages(stand))
+    empty = stand.run(_claims(stand, queue))
     life_of(stand, 5 * stand.sizes.backlog)
     full_queue = stand.queue()
     fill(stand, full_queue, stand.sizes.backlog)
-    full = statistics.median(stand.run(_claims(stand, full_queue)))
+    full_page = stand.run(_pages(stand))
+    full = stand.run(_claims(stand, full_queue))
     stand.notes["backlog.slowdown"] = f"{stand.sizes.backlog:,} waiting, {5 * stand.sizes.backlog:,} retained"
-    return {"backlog.empty_ms": empty * 1000, "backlog.full_ms": full * 1000, "backlog.slowdown": full / empty}
+    before, after = statistics.median(empty), statistics.median(full)
+    return {
+        "backlog.empty_ms": before * 1000,
+        "backlog.full_ms": after * 1000,
+        "backlog.slowdown": after / before,
+        "backlog.empty_p99": statistics.quantiles(empty, n=100)[98] * 1000,
+        "backlog.full_p99": statistics.quantiles(full, n=100)[98] * 1000,
+        "backlog.empty_list": statistics.median(empty_page) * 1000,
+        "backlog.full_list": statistics.median(full_page) * 1000,
+    }
+
+
+async def _pages(stand: Stand) -> list[float]:
+    request = stand.requests.of(contract.LIST_JOBS, b"", "/jobs?limit=50")
+    taken = []
+    async with Pool(stand.requests, 1) as pool:
+        for _ in range(_PAGES):
+            began = time.perf_counter()
+            await pool.connections[0].call(request)
+            taken.append(time.perf_counter() - began)
+    return taken
 
 
 async def _claims(stand: Stand, queue: str) -> list[float]:

@@ -42,6 +42,7 @@ from roost.wire.problems import Problem
 log = logging.getLogger("roost.service.committer")
 
 RELEASE = Ending(kind="release")
+_NEARLY_FULL = 0.95
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +110,12 @@ class Committer:
         future = lane.add(work, rows, size)
         self._schedule()
         return future
+
+    def check_room(self) -> None:
+        """Raises `Overloaded` where jobs would very likely be refused: before anybody takes the trouble to read them."""
+        lane, budget = self._lanes.enqueues, self._budget
+        if lane.rows > budget.rows * _NEARLY_FULL or lane.bytes > budget.bytes * _NEARLY_FULL:
+            raise self._overloaded("jobs")
 
     def claim(self, work: ClaimWork) -> ClaimFuture:
         """Take jobs; raises `Overloaded`. Await it through `taken`, so that nobody's leases are given back."""
