@@ -19,13 +19,14 @@ from urllib.parse import unquote
 import msgspec
 
 from roost import __version__
+from roost.domain.admission import INPUT_LIMIT, PAYLOAD_LIMIT_MAX
 from roost.engine.opening import open_store
 from roost.engine.store import Store
-from roost.errors import StoreError
+from roost.errors import ConfigurationError, StoreError
 from roost.sdk.transport import AsyncStream, Stream
 from roost.service.clock import Clock, SystemClock
 from roost.service.ids import SystemIds, system_rng
-from roost.service.runtime import CallInfo, Runtime
+from roost.service.runtime import CallInfo, Runtime, RuntimeSettings
 from roost.wire.attempts import Claimed, Lease, RawClaimed
 from roost.wire.codec import Wire
 from roost.wire.contract import Operation
@@ -153,6 +154,7 @@ class Embedded:
             ids=SystemIds(),
             rng=system_rng,
             host="inline" if store.info.engine == "sqlite" else "thread",
+            settings=_settings(),
             version=__version__,
         )
         await self._runtime.start(loops=False)
@@ -177,6 +179,19 @@ class Embedded:
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(STOP_SECONDS)
+
+
+def _settings() -> RuntimeSettings:
+    """What a server takes from its settings and a program in whose process the store is may set, too."""
+    targets = os.environ.get("ROOST_WEBHOOK_ALLOW", "").split(",")
+    limit = os.environ.get("ROOST_PAYLOAD_LIMIT", str(INPUT_LIMIT))
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= PAYLOAD_LIMIT_MAX):
+        raise ConfigurationError(
+            f"{limit[:40]!r} is no limit", path="ROOST_PAYLOAD_LIMIT", help=f"1 to {PAYLOAD_LIMIT_MAX} bytes"
+        )
+    return RuntimeSettings(
+        webhook_allow=tuple(target for target in targets if target), payload_limit=int(limit)
+    )
 
 
 class _Local:

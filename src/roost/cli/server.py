@@ -26,6 +26,13 @@ from roost.cli.session import Session, format_option, pass_session
 )
 @click.option("--insecure-no-auth", is_flag=True, default=None, help="Allow a host that others can reach.")
 @click.option("--allowed-host", "allowed_hosts", metavar="NAME", multiple=True, help="A further name in Host headers.")
+@click.option(
+    "--webhook-allow",
+    "webhook_allow",
+    metavar="TARGET",
+    multiple=True,
+    help="An internal target of webhooks: a network such as 10.0.0.0/8, an address, a name, or host:port.",
+)
 @click.option("--retention", metavar="DURATION", help="How long ended jobs are kept; else 7d.")
 @click.option("--retention-failed", metavar="DURATION", help="How long failed jobs are kept; else 30d.")
 @click.option("--grace", metavar="DURATION", help="How long a stop waits for requests in work; else 10s.")
@@ -37,7 +44,8 @@ def command(_: Session, /, log_level: str, **flags: Any) -> int:
     from roost.server.run import run
     from roost.server.settings import load
 
-    flags["allowed_hosts"] = flags["allowed_hosts"] or None
+    for name in ("allowed_hosts", "webhook_allow"):
+        flags[name] = flags[name] or None
     settings = load(flags, os.environ, Path.cwd())
     log_to_stderr(log_level)
     # The line with the URL, the store and its guarantee is the server's first log line.

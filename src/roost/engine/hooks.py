@@ -65,6 +65,7 @@ class PingWebhook(HookAction, tag=True, kw_only=True):
 
     name: str
     delivery: NewDelivery
+    actor: str = ""
 
 
 class AdvanceWebhook(HookAction, tag=True, kw_only=True):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
-from roost.errors import InvalidRequest, MethodNotAllowed, RoostError, StoreError, UnsupportedMediaType
+from roost.errors import InvalidRequest, MethodNotAllowed, Overloaded, RoostError, StoreError, UnsupportedMediaType
 from roost.server.hosts import Hosts
 from roost.server.pages import Page
 from roost.server.routes import Route, Router
@@ -40,6 +40,8 @@ _SINGLE = (b"host", b"origin", b"content-type", b"content-encoding", b"content-l
 _OPERATION_HEADER = OPERATION_HEADER.encode()
 _is_operation_id = re.compile(OPERATION_PATTERN.encode().replace(b"$", rb"\Z")).match
 _NO_CALL = CallInfo()
+_REFUSAL_SECONDS = 0.25
+"""Who is refused for overload is told so only then: clients that ask again at once must not starve the others."""
 
 
 class Handler(Protocol):
@@ -122,11 +124,19 @@ class App:
     async def _call(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> tuple[int, bytes]:
         method = scope["method"]
         route, parts = self._router.find("GET" if method == "HEAD" else method, scope["raw_path"])
-        if route.has_body:
+        if route.is_foreign:
+            body = await _read_body(receive)
+            request = route.from_sender(scope["query_string"], parts, scope["headers"], body)
+        elif route.has_body:
             if scope["query_string"]:
                 raise InvalidRequest("this call takes no query parameters", help="send the fields in the body")
             body = await _read_body(receive)
-            self._runtime.check_room(route.operation)
+            try:
+                self._runtime.check_room(route.operation)
+            except Overloaded:
+                del body
+                await asyncio.sleep(_REFUSAL_SECONDS)
+                raise
             if body:
                 _check_media(headers)
             elif headers.get(b"content-type", _JSON[0]) not in _JSON:

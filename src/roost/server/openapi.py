@@ -11,6 +11,7 @@ from roost.server.examples import EXAMPLES
 from roost.wire.codec import Wire
 from roost.wire.contract import OPERATION_PATTERN, OPERATIONS, PREFIX, Operation
 from roost.wire.problems import ErrorBody
+from roost.wire.receiving import RECEIVE_WEBHOOK, RECEIVED
 
 Document = dict[str, Any]
 
@@ -21,6 +22,9 @@ _TAGS = {
     "schedules": "Jobs that recur",
     "holds": "Questions to people, and their decisions",
     "workers": "Who runs jobs",
+    "webhooks": "Endpoints that are told of events, and webhooks of others that become jobs",
+    "deliveries": "What was sent to endpoints, and what they answered",
+    "sources": "Whose webhooks become jobs",
     "health": "Whether the server and its store answer",
     "server": "What runs here, and what it promises",
 }
@@ -44,12 +48,14 @@ _OPERATION_ID = {
 
 def document(version: str) -> Document:
     """The whole document; ``version`` is Roost's."""
-    types = {kind for operation in OPERATIONS for kind in (operation.request, operation.reply)} | {ErrorBody}
+    types = {kind for operation in (*OPERATIONS, *RECEIVED) for kind in (operation.request, operation.reply)} | {ErrorBody}
     ordered = sorted(types, key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template=_REF + "{name}")
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    # Two templates of one path are one path to OpenAPI: the queue takes the endpoint's place there.
+    paths["/webhooks/{name}"]["post"] = _receiving(schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -109,6 +115,30 @@ def _operation(operation: Operation[Wire, Wire], schemas: dict[str, Any]) -> Doc
             "content": {"application/json": {"schema": {"$ref": _REF + "ErrorBody"}}},
         }
     return found
+
+
+def _receiving(schemas: dict[str, Any]) -> Document:
+    """The call others make with webhooks of their own."""
+    operation, name = RECEIVE_WEBHOOK, schemas["WebhookRef"]["properties"]["name"]
+    entry = _operation(operation, schemas)
+    entry["parameters"] = [
+        {"name": "name", "in": "path", "required": True, "schema": _plain(name), "description": "The queue"},
+        {
+            "name": "source",
+            "in": "query",
+            "required": False,
+            "schema": _plain(name),
+            "description": "Whose webhook it is; may be left out where the queue has one source",
+        },
+        _OPERATION_ID,
+    ]
+    entry["description"] = "The body is the sender's, as it comes; a signature in the headers is checked over its bytes."
+    entry["requestBody"] = {"required": False, "content": {"*/*": {"schema": {}}}}
+    entry["responses"]["401"] = {
+        "description": "The signature is missing, does not fit, or is of another time; nothing was stored",
+        "content": {"application/json": {"schema": {"$ref": _REF + "ErrorBody"}}},
+    }
+    return entry
 
 
 def _body(operation: Operation[Wire, Wire], schema: Document) -> Document:

@@ -14,7 +14,9 @@ from roost.wire.attempts import Heartbeat
 from roost.wire.codec import Wire, convert
 from roost.wire.codec import decode as decode_json
 from roost.wire.contract import DELIVER_OUTBOX, ENQUEUE_MANY, OPERATIONS, PREFIX, SETTLE, Operation
+from roost.wire.receiving import RECEIVED
 from roost.wire.strict import check_body, check_bulk
+from roost.wire.webhooks import ReceiveWebhook
 
 QUERY_BYTES = 8 * 1024
 _BULK = (ENQUEUE_MANY.request, SETTLE.request, DELIVER_OUTBOX.request, Heartbeat)
@@ -26,6 +28,8 @@ class Route:
 
     def __init__(self, operation: Operation[Wire, Wire]) -> None:
         self.operation = operation
+        self.is_foreign = operation.request is ReceiveWebhook
+        """Its body is a sender's, taken as it comes."""
         self.has_body = operation.method in ("POST", "PUT")
         self.waits = "wait" in operation.request.__struct_fields__
         self._request = operation.request
@@ -70,6 +74,17 @@ class Route:
             fields[name] = self._path_value(name, kind, part)
         return convert(fields, self._request)
 
+    def from_sender(
+        self, query: bytes, parts: tuple[bytes, ...], headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> Wire:
+        """The request of a webhook: its own fields in path and query, all else is the sender's."""
+        request = self.from_query(query, parts)
+        for field, value in (("headers", {}), ("body", b"")):
+            if getattr(request, field) != value:
+                raise InvalidRequest("this is no parameter", path=field, help=_SEE_DOCS)
+        read = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        return msgspec.structs.replace(request, headers=read, body=body)
+
     def _path_value(self, name: str, kind: Any, part: bytes) -> Any:
         try:
             return convert(_text(part, name), kind)
@@ -84,7 +99,7 @@ class Router:
     def __init__(self) -> None:
         self._exact: dict[bytes, dict[str, Route]] = {}
         patterns: dict[str, dict[str, Route]] = {}
-        for operation in OPERATIONS:
+        for operation in (*OPERATIONS, *RECEIVED):
             path = PREFIX + operation.path
             table = (
                 patterns.setdefault(path, {}) if operation.path_fields else self._exact.setdefault(path.encode(), {})

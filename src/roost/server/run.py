@@ -12,10 +12,13 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from roost.domain.duration import parse_duration
 from roost.engine.opening import open_store
 from roost.errors import ConfigurationError
 from roost.server.app import App
+from roost.server.guard import Limits
 from roost.server.hosts import Hosts
 from roost.server.listener import Listener, bind, url_of
 from roost.server.pages import pages
@@ -27,6 +30,7 @@ from roost.service.runtime import Runtime, RuntimeSettings
 
 log = logging.getLogger("roost.server")
 
+_AROUND_PAYLOAD = 256 * 1024
 EXIT_FORCED = 1
 EXIT_STORE_FAILED = 70
 
@@ -69,8 +73,10 @@ async def serve(
         rng=system_rng,
         host=settings.writer,
         settings=RuntimeSettings(
+            payload_limit=settings.payload_limit,
             retention_ms=parse_duration(settings.retention, path="retention"),
             retention_failed_ms=parse_duration(settings.retention_failed, path="retention_failed"),
+            webhook_allow=settings.webhook_allow,
             feed_retention_ms=parse_duration(settings.feed_retention, path="feed_retention"),
         ),
         version=version,
@@ -79,7 +85,7 @@ async def serve(
     hosts = Hosts(settings.host, bound.getsockname()[1], settings.allowed_hosts)
     streams = Streams(runtime, settings.limits.streams)
     app = App(runtime, hosts=hosts, ids=ids, pages=pages(version), streams=streams)
-    listener = Listener(app, bound, settings.limits)
+    listener = Listener(app, bound, roomy(settings.limits, settings.payload_limit))
     stop = stop or Stop()
     code = 0
     try:
@@ -102,6 +108,15 @@ async def serve(
             await runtime.stop()
             store.close()
     return code
+
+
+def roomy(limits: Limits, payload_limit: int) -> Limits:
+    """Limits whose bodies hold at least one payload of the largest size and what stands around it."""
+    return msgspec.structs.replace(
+        limits,
+        body_bytes=max(limits.body_bytes, payload_limit + _AROUND_PAYLOAD),
+        bulk_bytes=max(limits.bulk_bytes, payload_limit + _AROUND_PAYLOAD),
+    )
 
 
 async def _drain(runtime: Runtime, listener: Listener, stop: Stop, grace: float) -> int:

@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from roost.domain.admission import INPUT_LIMIT, PAYLOAD_LIMIT_MAX
 from roost.domain.duration import parse_duration
+from roost.domain.targets import Allowed
 from roost.errors import ConfigurationError, InvalidRequest
 from roost.sdk.configuration import anchored, nearest_table
 from roost.server.guard import Limits
@@ -17,6 +19,8 @@ from roost.server.hosts import is_loopback
 from roost.wire.codec import convert
 
 _STORES = ("sqlite:", "postgresql:", "postgres:")
+_LISTS = frozenset({"allowed_hosts", "webhook_allow"})
+"""Separated by commas in the environment."""
 _OTHERS = frozenset({"ROOST_URL", "ROOST_ACTOR"})
 """Variables of other parts of Roost."""
 
@@ -36,12 +40,16 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """Allows a host that others can reach although nobody has to prove who they are."""
     allowed_hosts: tuple[str, ...] = ()
     """Names in Host headers that are taken beside loopback's and the bound one."""
+    payload_limit: int = INPUT_LIMIT
+    """Bytes an input, a result or a chunk of one may have, up to 8 MiB; a queue's rule may set less."""
     retention: str = "7d"
     """How long succeeded, cancelled and expired jobs are kept where their queue says nothing."""
     retention_failed: str = "30d"
     """The same for failed jobs."""
     feed_retention: str = "3d"
     """How long events can be read again."""
+    webhook_allow: tuple[str, ...] = ()
+    """Internal targets that webhooks may be sent to: ``10.0.0.0/8``, ``127.0.0.1``, ``host:port`` or a name."""
     grace: str = "10s"
     """How long a stop waits for requests in work."""
     port_file: str | None = None
@@ -69,6 +77,11 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], folder: Path) -> 
             parse_duration(getattr(settings, name), path=name)
     except InvalidRequest as error:
         raise ConfigurationError(error.message, path=error.path, help=error.help) from None
+    Allowed(settings.webhook_allow)
+    if not 1 <= settings.payload_limit <= PAYLOAD_LIMIT_MAX:
+        raise ConfigurationError(
+            f"{settings.payload_limit:,} bytes is no limit", path="payload_limit", help=f"1 to {PAYLOAD_LIMIT_MAX}"
+        )
     if not 0 <= settings.port <= 65535:
         raise ConfigurationError(f"{settings.port} is no port", path="port", help="0 to 65535; 0 takes a free one")
     return settings
@@ -94,7 +107,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     for variable, value in environ.items():
         if variable in names:
             name = names[variable]
-            found[name] = [part for part in value.split(",") if part] if name == "allowed_hosts" else value
+            found[name] = [part for part in value.split(",") if part] if name in _LISTS else value
         elif variable in limits:
             found.setdefault("limits", {})[limits[variable]] = value
         elif variable.startswith("ROOST_") and variable not in _OTHERS:

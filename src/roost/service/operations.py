@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from roost.service import attempts, feed, history, holds, jobs, outboxes, queues, schedules, workers
+from roost.service import (
+    attempts,
+    feed,
+    history,
+    holds,
+    jobs,
+    outboxes,
+    queues,
+    receiving,
+    schedules,
+    schemas,
+    steering,
+    webhooks,
+    workers,
+)
 from roost.service.core import CallInfo, Core
 from roost.wire import contract
+from roost.wire.receiving import RECEIVE_WEBHOOK
 
 UseCase = Callable[[Core, Any, CallInfo], Awaitable[Any]]
 
@@ -26,7 +41,20 @@ USE_CASES: dict[str, UseCase] = {
     contract.JOB_LOGS.name: jobs.logs,
     contract.EXPLAIN_JOB.name: history.explain,
     contract.CANCEL_JOB.name: jobs.cancel,
-    contract.REOPEN_JOB.name: jobs.reopen,
+    contract.REOPEN_JOB.name: steering.reopen,
+    contract.MOVE_JOB.name: steering.move,
+    contract.RUN_JOB.name: steering.run_now,
+    contract.HOLD_JOB.name: steering.hold,
+    contract.CLONE_JOB.name: steering.clone,
+    contract.EDIT_JOB.name: steering.edit,
+    contract.NOTE_JOB.name: steering.note,
+    contract.TAKE_JOB.name: steering.take,
+    contract.UPDATE_JOB.name: steering.update,
+    contract.JOB_CHUNKS.name: steering.chunks,
+    contract.LIST_KINDS.name: schemas.every,
+    contract.GET_KIND.name: schemas.get,
+    contract.PUT_KIND.name: schemas.put,
+    contract.DELETE_KIND.name: schemas.delete,
     contract.DELETE_JOB.name: jobs.delete,
     contract.LIST_EVENTS.name: feed.page,
     contract.LIST_QUEUES.name: queues.every,
@@ -54,6 +82,23 @@ USE_CASES: dict[str, UseCase] = {
     contract.LIST_WORKERS.name: workers.every,
     contract.REGISTER_WORKER.name: workers.register,
     contract.DELIVER_OUTBOX.name: outboxes.deliver,
+    contract.LIST_WEBHOOKS.name: webhooks.every,
+    contract.GET_WEBHOOK.name: webhooks.get,
+    contract.PUT_WEBHOOK.name: webhooks.put,
+    contract.DELETE_WEBHOOK.name: webhooks.delete,
+    contract.ROTATE_WEBHOOK.name: webhooks.rotate,
+    contract.ENABLE_WEBHOOK.name: webhooks.enable,
+    contract.DISABLE_WEBHOOK.name: webhooks.disable,
+    contract.TEST_WEBHOOK.name: webhooks.test,
+    contract.REPLAY_WEBHOOK.name: webhooks.replay_since,
+    contract.LIST_DELIVERIES.name: webhooks.deliveries,
+    contract.GET_DELIVERY.name: webhooks.delivery,
+    contract.REPLAY_DELIVERY.name: webhooks.replay,
+    contract.LIST_SOURCES.name: receiving.sources,
+    contract.GET_SOURCE.name: receiving.get,
+    contract.PUT_SOURCE.name: receiving.put,
+    contract.DELETE_SOURCE.name: receiving.delete,
+    RECEIVE_WEBHOOK.name: receiving.receive,
     contract.LIVE.name: workers.live,
     contract.READY.name: workers.ready,
     contract.INFO.name: workers.info,

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from roost.wire import attempts, events, holds, jobs, outboxes, queues, schedules, server
+from roost.wire import attempts, events, holds, jobs, kinds, outboxes, queues, schedules, server, webhooks
 from roost.wire.codec import Wire
 
 Q = TypeVar("Q", bound=Wire)
@@ -104,6 +104,51 @@ CANCEL_JOB = Operation(
 REOPEN_JOB = Operation(
     "jobs.reopen", "POST", "/jobs/{id}/reopen", jobs.ReopenJob, jobs.JobSummary, "write", "Run a terminal job again"
 )
+MOVE_JOB = Operation(
+    "jobs.move",
+    "POST",
+    "/jobs/{id}/move",
+    jobs.MoveJob,
+    jobs.JobSummary,
+    "write",
+    "Another queue, priority or time for a job that has not started",
+)
+RUN_JOB = Operation(
+    "jobs.run_now", "POST", "/jobs/{id}/run", jobs.RunJob, jobs.JobSummary, "write", "Wait for no time any more"
+)
+HOLD_JOB = Operation(
+    "jobs.hold",
+    "POST",
+    "/jobs/{id}/hold",
+    jobs.HoldJob,
+    jobs.JobSummary,
+    "write",
+    "Hold a job that has not started until somebody approves",
+)
+CLONE_JOB = Operation(
+    "jobs.clone", "POST", "/jobs/{id}/clone", jobs.CloneJob, jobs.Enqueued, "enqueue", "A new job like an old one", 201
+)
+EDIT_JOB = Operation(
+    "jobs.edit", "PUT", "/jobs/{id}/labels", jobs.EditJob, jobs.JobSummary, "write", "Change tags, owner or metadata"
+)
+NOTE_JOB = Operation(
+    "jobs.note", "POST", "/jobs/{id}/notes", jobs.NoteJob, jobs.JobSummary, "write", "A line for a job's history", 201
+)
+TAKE_JOB = Operation(
+    "jobs.take", "POST", "/jobs/{id}/take", jobs.TakeJob, jobs.TakenJob, "write", "Start a tracked attempt by hand"
+)
+UPDATE_JOB = Operation(
+    "jobs.update",
+    "POST",
+    "/jobs/{id}/update",
+    jobs.UpdateJob,
+    jobs.JobSummary,
+    "write",
+    "Tell what became of a tracked attempt",
+)
+JOB_CHUNKS = Operation(
+    "jobs.chunks", "GET", "/jobs/{id}/chunks", jobs.ListChunks, jobs.ChunkPage, "read", "A job's result, chunk by chunk"
+)
 DELETE_JOB = Operation(
     "jobs.delete", "DELETE", "/jobs/{id}", jobs.JobRef, jobs.Empty, "write", "Delete a job that is not running"
 )
@@ -136,6 +181,23 @@ RESUME_QUEUE = Operation(
 )
 EDIT_QUEUE = Operation(
     "queues.edit", "PUT", "/queues/{name}/rules", queues.EditQueue, queues.Queue, "write", "Set a queue's rules"
+)
+
+LIST_KINDS = Operation(
+    "kinds.list", "GET", "/kinds", jobs.Empty, kinds.KindSchemas, "read", "Kinds that have a schema"
+)
+GET_KIND = Operation("kinds.get", "GET", "/kinds/{name}", kinds.KindRef, kinds.KindSchema, "read", "A kind's schema")
+PUT_KIND = Operation(
+    "kinds.put",
+    "PUT",
+    "/kinds/{name}",
+    kinds.PutKind,
+    kinds.KindSchema,
+    "write",
+    "Give a kind a schema its inputs must fit",
+)
+DELETE_KIND = Operation(
+    "kinds.delete", "DELETE", "/kinds/{name}", kinds.KindRef, jobs.Empty, "write", "Take a kind's schema away"
 )
 
 LIST_SCHEDULES = Operation(
@@ -261,6 +323,120 @@ DELIVER_OUTBOX = Operation(
     jobs.EnqueuedJobs,
     "enqueue",
     "Store a relay's batch of jobs once, however often it is sent",
+)
+
+LIST_WEBHOOKS = Operation(
+    "webhooks.list", "GET", "/webhooks", jobs.Empty, webhooks.Webhooks, "read", "All endpoints that are told of events"
+)
+GET_WEBHOOK = Operation(
+    "webhooks.get", "GET", "/webhooks/{name}", webhooks.WebhookRef, webhooks.Webhook, "read", "An endpoint"
+)
+PUT_WEBHOOK = Operation(
+    "webhooks.put",
+    "PUT",
+    "/webhooks/{name}",
+    webhooks.PutWebhook,
+    webhooks.Webhook,
+    "write",
+    "Create or edit an endpoint; a new one's secret is told once",
+)
+DELETE_WEBHOOK = Operation(
+    "webhooks.delete",
+    "DELETE",
+    "/webhooks/{name}",
+    webhooks.WebhookRef,
+    jobs.Empty,
+    "write",
+    "Forget an endpoint and its deliveries",
+)
+ROTATE_WEBHOOK = Operation(
+    "webhooks.rotate",
+    "POST",
+    "/webhooks/{name}/rotate",
+    webhooks.RotateWebhook,
+    webhooks.Webhook,
+    "write",
+    "Give an endpoint a new secret; the old one signs beside it for a while",
+)
+ENABLE_WEBHOOK = Operation(
+    "webhooks.enable",
+    "POST",
+    "/webhooks/{name}/enable",
+    webhooks.EnableWebhook,
+    webhooks.Webhook,
+    "write",
+    "Send to an endpoint again",
+)
+DISABLE_WEBHOOK = Operation(
+    "webhooks.disable",
+    "POST",
+    "/webhooks/{name}/disable",
+    webhooks.WebhookRef,
+    webhooks.Webhook,
+    "write",
+    "Send nothing more to an endpoint",
+)
+TEST_WEBHOOK = Operation(
+    "webhooks.test",
+    "POST",
+    "/webhooks/{name}/test",
+    webhooks.WebhookRef,
+    webhooks.DeliverySummary,
+    "write",
+    "Send an endpoint a ping",
+)
+REPLAY_WEBHOOK = Operation(
+    "webhooks.replay",
+    "POST",
+    "/webhooks/{name}/replay",
+    webhooks.ReplayDeliveries,
+    webhooks.Replayed,
+    "write",
+    "Send again what failed since a time, or all since then",
+)
+LIST_DELIVERIES = Operation(
+    "deliveries.list",
+    "GET",
+    "/webhooks/{name}/deliveries",
+    webhooks.ListDeliveries,
+    webhooks.DeliveryPage,
+    "read",
+    "An endpoint's deliveries, newest first",
+)
+GET_DELIVERY = Operation(
+    "deliveries.get", "GET", "/deliveries/{id}", webhooks.DeliveryRef, webhooks.Delivery, "read", "A delivery, whole"
+)
+REPLAY_DELIVERY = Operation(
+    "deliveries.replay",
+    "POST",
+    "/deliveries/{id}/replay",
+    webhooks.DeliveryRef,
+    webhooks.DeliverySummary,
+    "write",
+    "Send a delivery again",
+)
+
+LIST_SOURCES = Operation(
+    "sources.list", "GET", "/sources", jobs.Empty, webhooks.Sources, "read", "Whose webhooks become jobs"
+)
+GET_SOURCE = Operation("sources.get", "GET", "/sources/{name}", webhooks.SourceRef, webhooks.Source, "read", "A source")
+PUT_SOURCE = Operation(
+    "sources.put",
+    "PUT",
+    "/sources/{name}",
+    webhooks.PutSource,
+    webhooks.Source,
+    "write",
+    "Let webhooks of somebody else become jobs of a queue",
+)
+DELETE_SOURCE = Operation(
+    "sources.delete",
+    "DELETE",
+    "/sources/{name}",
+    webhooks.SourceRef,
+    jobs.Empty,
+    "write",
+    "Take no more webhooks of a source; its jobs stay",
 )
 
 LIVE = Operation("health.live", "GET", "/health/live", jobs.Empty, server.Health, "read", "The process answers")
