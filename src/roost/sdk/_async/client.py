@@ -20,6 +20,7 @@ from roost.sdk._async.resources import (
     AsyncServer,
     AsyncWorkers,
 )
+from roost.sdk._async.webhooks import AsyncSources, AsyncWebhooks
 from roost.sdk.connection import is_store
 from roost.sdk.patience import WORTH_REPEATING, Patience, new_operation_id
 from roost.sdk.transport import AsyncTransport
@@ -44,6 +45,8 @@ class AsyncClient:
         self.queues = AsyncQueues(self)
         self.schedules = AsyncSchedules(self)
         self.holds = AsyncHolds(self)
+        self.webhooks = AsyncWebhooks(self)
+        self.sources = AsyncSources(self)
         self.workers = AsyncWorkers(self)
         self.outboxes = AsyncOutboxes(self)
         self.events = AsyncEvents(self)

@@ -20,6 +20,7 @@ from roost.sdk._sync.resources import (
     Server,
     Workers,
 )
+from roost.sdk._sync.webhooks import Sources, Webhooks
 from roost.sdk.connection import is_store
 from roost.sdk.patience import WORTH_REPEATING, Patience, new_operation_id
 from roost.sdk.transport import Transport
@@ -44,6 +45,8 @@ class Client:
         self.queues = Queues(self)
         self.schedules = Schedules(self)
         self.holds = Holds(self)
+        self.webhooks = Webhooks(self)
+        self.sources = Sources(self)
         self.workers = Workers(self)
         self.outboxes = Outboxes(self)
         self.events = Events(self)

@@ -13,6 +13,7 @@ from roost.domain.duration import parse_duration
 from roost.errors import ConfigurationError, InvalidRequest, RoostError, Unavailable
 from roost.sdk.address import Address
 from roost.sdk.response import Response
+from roost.sdk.senders import header_lines
 from roost.sdk.streams import Connections, Refused
 from roost.sdk.transport import Stream
 from roost.wire.codec import Wire, decode
@@ -20,6 +21,7 @@ from roost.wire.contract import OPERATION_HEADER, OPERATION_PATTERN, PREFIX, Ope
 from roost.wire.problems import ErrorBody
 from roost.wire.requests import unwritable, write
 from roost.wire.streams import LAST_ID_HEADER, FrameReader, Message
+from roost.wire.webhooks import ReceiveWebhook
 
 Q = TypeVar("Q", bound=Wire)
 A = TypeVar("A", bound=Wire)
@@ -98,11 +100,16 @@ class HttpTransport:
         if operation.method in ("GET", "DELETE"):
             query = _query(request)
             head.append(f"{path}?{query}" if query else path)
+        elif isinstance(request, ReceiveWebhook):
+            body = request.body
+            head.append(path if request.source is None else f"{path}?source={quote(request.source, safe='')}")
         else:
             body = write(request)
             head.append(path)
         head.append(f" HTTP/1.1\r\nhost: {self.address.authority}\r\naccept: application/json\r\n")
-        if operation.method in ("POST", "PUT"):
+        if isinstance(request, ReceiveWebhook):
+            head += [*header_lines(request), f"content-length: {len(body)}\r\n"]
+        elif operation.method in ("POST", "PUT"):
             head.append(f"content-type: application/json\r\ncontent-length: {len(body)}\r\n")
         if operation_id is not None:
             if _operation_id.fullmatch(operation_id) is None:

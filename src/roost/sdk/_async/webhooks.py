@@ -1,0 +1,183 @@
+"""Webhooks: endpoints and their deliveries, and sources whose webhooks become jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from roost.domain.deliveries import DeliveryState
+from roost.domain.signatures import Scheme
+from roost.wire import contract
+from roost.wire.jobs import Empty, Enqueued
+from roost.wire.receiving import RECEIVE_WEBHOOK
+from roost.wire.webhooks import (
+    Delivery,
+    DeliveryPage,
+    DeliveryRef,
+    DeliverySummary,
+    EnableWebhook,
+    ListDeliveries,
+    PutSource,
+    PutWebhook,
+    ReceiveWebhook,
+    ReplayDeliveries,
+    Replayed,
+    RotateWebhook,
+    Source,
+    SourceRef,
+    Webhook,
+    WebhookRef,
+)
+
+if TYPE_CHECKING:
+    from roost.sdk._async.client import AsyncClient
+
+
+class AsyncWebhooks:
+    """``client.webhooks``: endpoints that are told of events."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self) -> Sequence[Webhook]:
+        """All endpoints."""
+        return (await self._client.call(contract.LIST_WEBHOOKS, Empty())).webhooks
+
+    async def get(self, name: str) -> Webhook:
+        """An endpoint; raises `NotFound`."""
+        return await self._client.call(contract.GET_WEBHOOK, WebhookRef(name=name))
+
+    async def put(
+        self,
+        name: str,
+        url: str,
+        *,
+        events: Iterable[str] | None = None,
+        queues: Iterable[str] | None = None,
+        kinds: Iterable[str] | None = None,
+        include: Iterable[Literal["result"]] = (),
+        disable_after: str = "5d",
+        actor: str = "",
+        operation_id: str | None = None,
+    ) -> Webhook:
+        """Create an endpoint or edit it as a whole; a new one's ``secret`` is told this once.
+
+        ``events``, ``queues`` and ``kinds`` are patterns: ``*`` is any text without ``.`` and ``/``, ``**`` any text.
+        """
+        request = PutWebhook(
+            name=name,
+            url=url,
+            events=None if events is None else [*events],
+            queues=None if queues is None else [*queues],
+            kinds=None if kinds is None else [*kinds],
+            include=[*include],
+            disable_after=disable_after,
+            actor=actor,
+        )
+        return await self._client.call(contract.PUT_WEBHOOK, request, operation_id)
+
+    async def rotate(
+        self, name: str, *, overlap: str = "24h", actor: str = "", operation_id: str | None = None
+    ) -> Webhook:
+        """Give it a new ``secret``, told this once; the old one signs beside it for ``overlap``."""
+        request = RotateWebhook(name=name, overlap=overlap, actor=actor)
+        return await self._client.call(contract.ROTATE_WEBHOOK, request, operation_id)
+
+    async def enable(
+        self, name: str, *, skip: bool = False, actor: str = "", operation_id: str | None = None
+    ) -> Webhook:
+        """Send to it again: what happened meanwhile first, or with ``skip`` what happens from now on."""
+        request = EnableWebhook(name=name, skip=skip, actor=actor)
+        return await self._client.call(contract.ENABLE_WEBHOOK, request, operation_id)
+
+    async def disable(self, name: str, *, actor: str = "", operation_id: str | None = None) -> Webhook:
+        """Send nothing more to it."""
+        return await self._client.call(contract.DISABLE_WEBHOOK, WebhookRef(name=name, actor=actor), operation_id)
+
+    async def delete(self, name: str, *, actor: str = "", operation_id: str | None = None) -> None:
+        """Forget it and its deliveries."""
+        await self._client.call(contract.DELETE_WEBHOOK, WebhookRef(name=name, actor=actor), operation_id)
+
+    async def test(self, name: str, *, actor: str = "", operation_id: str | None = None) -> DeliverySummary:
+        """Send it a ping; `delivery` tells what became of it."""
+        return await self._client.call(contract.TEST_WEBHOOK, WebhookRef(name=name, actor=actor), operation_id)
+
+    async def deliveries(
+        self, name: str, *, state: DeliveryState | None = None, limit: int = 50, cursor: str | None = None
+    ) -> DeliveryPage:
+        """What was sent to it, newest first."""
+        request = ListDeliveries(name=name, state=state, limit=limit, cursor=cursor)
+        return await self._client.call(contract.LIST_DELIVERIES, request)
+
+    async def delivery(self, id: int) -> Delivery:
+        """A delivery with its body and tries; raises `NotFound`."""
+        return await self._client.call(contract.GET_DELIVERY, DeliveryRef(id=id))
+
+    async def replay(self, id: int, *, actor: str = "", operation_id: str | None = None) -> DeliverySummary:
+        """Send a delivery again, under the same webhook-id."""
+        return await self._client.call(contract.REPLAY_DELIVERY, DeliveryRef(id=id, actor=actor), operation_id)
+
+    async def replay_since(
+        self, name: str, since: datetime, *, all: bool = False, actor: str = "", operation_id: str | None = None
+    ) -> Replayed:
+        """Send again what was made ``since`` then and failed, with ``all`` also what was accepted."""
+        request = ReplayDeliveries(name=name, since=since, all=all, actor=actor)
+        return await self._client.call(contract.REPLAY_WEBHOOK, request, operation_id)
+
+
+class AsyncSources:
+    """``client.sources``: whose webhooks become jobs."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self) -> Sequence[Source]:
+        """All sources."""
+        return (await self._client.call(contract.LIST_SOURCES, Empty())).sources
+
+    async def get(self, name: str) -> Source:
+        """A source; raises `NotFound`."""
+        return await self._client.call(contract.GET_SOURCE, SourceRef(name=name))
+
+    async def put(
+        self,
+        name: str,
+        queue: str,
+        *,
+        kind: str = "{source}.{event}",
+        scheme: Scheme = "standard",
+        secrets: Iterable[str] | None = None,
+        actor: str = "",
+        operation_id: str | None = None,
+    ) -> Source:
+        """Create a source or edit it; secrets that are not given stay as they are."""
+        request = PutSource(
+            name=name,
+            queue=queue,
+            kind=kind,
+            scheme=scheme,
+            secrets=None if secrets is None else [*secrets],
+            actor=actor,
+        )
+        return await self._client.call(contract.PUT_SOURCE, request, operation_id)
+
+    async def delete(self, name: str, *, actor: str = "", operation_id: str | None = None) -> None:
+        """Take no more webhooks of it; its jobs stay."""
+        await self._client.call(contract.DELETE_SOURCE, SourceRef(name=name, actor=actor), operation_id)
+
+    async def receive(
+        self,
+        queue: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        source: str | None = None,
+        operation_id: str | None = None,
+    ) -> Enqueued:
+        """Make a job of a webhook that your own HTTP server took: its raw body and its headers.
+
+        Raises `InvalidSignature` where no secret of the source fits.
+        """
+        request = ReceiveWebhook(queue=queue, source=source, headers=dict(headers), body=body)
+        return await self._client.call(RECEIVE_WEBHOOK, request, operation_id)
