@@ -8,12 +8,13 @@ from functools import lru_cache
 
 import msgspec
 
-from roost.domain import holds, limits
+from roost.domain import flow, holds, limits
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name, is_name
 from roost.domain.priority import number
 from roost.domain.records import (
     Flag,
+    FlowWish,
     HoldRule,
     JobExtras,
     JobOptions,
@@ -75,6 +76,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """JSON text of an object."""
     schedule: str | None = None
     fire_at: int | None = None
+    flow: FlowWish | None = None
     limits: list[LimitRule] | None = None
 
 
@@ -103,12 +105,12 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
     priority = number(request.priority, rules.priority)
     row = plain_row(request.kind, request.queue, priority, request.input, path)
     state, reason, flags = State.READY, None, 0
-    run_at = _moment(request.run_at, request.delay, now, f"{path}run_at", f"{path}delay")
+    run_at = moment(request.run_at, request.delay, now, f"{path}run_at", f"{path}delay")
     if run_at is not None and run_at > now:
         state, reason = State.WAITING, "scheduled"
     else:
         run_at = None
-    expires_at = _moment(request.expires_at, request.ttl, run_at or now, f"{path}expires_at", f"{path}ttl")
+    expires_at = moment(request.expires_at, request.ttl, run_at or now, f"{path}expires_at", f"{path}ttl")
     if expires_at is not None and expires_at <= (run_at or now):
         raise InvalidRequest(
             "the job would expire before it may start", path=f"{path}expires_at", help="give a later time"
@@ -134,17 +136,21 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
     options = JobOptions(
         retry=request.retry or rules.retry,
         timeout_ms=None if timeout is None else parse_duration(timeout, path=f"{path}timeout"),
-        tags=_tags(request.tags, f"{path}tags"),
+        tags=check_tags(request.tags, f"{path}tags"),
         owner=request.owner,
         unique_key=row.unique.key if row.unique else None,
         hold=hold,
         schedule=request.schedule,
         fire_at=request.fire_at,
+        batch=request.flow.batch if request.flow else None,
+        parent=request.flow.parent if request.flow else None,
         limits=row.limits,
     )
     row.options = None if options == JobOptions() else msgspec.json.encode(options).decode()
     if options.tags or request.metadata is not None:
         row.extras = JobExtras(options.tags, request.metadata)
+    if request.flow is not None:
+        flow.enter(row, request.flow)
     return row
 
 
@@ -177,7 +183,8 @@ def input_hash(kind: str, text: str) -> str:
     return hashlib.sha256(f"{kind}\0{text}".encode()).hexdigest()
 
 
-def _moment(at: datetime | None, after: str | None, base: int, at_path: str, after_path: str) -> int | None:
+def moment(at: datetime | None, after: str | None, base: int, at_path: str, after_path: str) -> int | None:
+    """A time given as such or as a duration from ``base``, in milliseconds; raises `InvalidRequest`."""
     if at is not None and after is not None:
         raise InvalidRequest(
             "both a time and a duration are given", path=after_path, help=f"leave out {at_path} or this"
@@ -230,7 +237,8 @@ def _key_of(text: str, fields: list[str], path: str) -> str:
     return key if len(key) <= LONGEST_KEY else f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def _tags(tags: dict[str, str] | None, path: str) -> dict[str, str] | None:
+def check_tags(tags: dict[str, str] | None, path: str) -> dict[str, str] | None:
+    """The tags themselves; raises `InvalidRequest` for too many, for keys that are no names, and for long values."""
     if tags is None:
         return None
     if len(tags) > TAGS_LIMIT:

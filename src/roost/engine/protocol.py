@@ -19,6 +19,7 @@ from roost.domain.schedule import Expected, ScheduleRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
 from roost.engine.hooks import HookActions
+from roost.engine.searching.protocol import SearchActions
 from roost.wire.problems import Problem
 
 
@@ -45,6 +46,8 @@ class ClaimWork(msgspec.Struct, array_like=True):
     worker: str
     lease_ms: int
     operation: Operation | None = None
+    shares: list[int] | None = None
+    """How many jobs each queue gives if it has them; None: strict order."""
 
 
 class SettleRow(msgspec.Struct, array_like=True):
@@ -140,6 +143,8 @@ class Effects(msgspec.Struct, array_like=True):
     """The feed has a new row."""
     flow: bool = False
     """A job ended that others wait for; only this node carries it on, the others' timers are for when it dies."""
+    chores: bool = False
+    """A bulk operation or an index has something to do."""
 
 
 class Applied(msgspec.Struct, array_like=True):
@@ -231,6 +236,18 @@ class UpdateJob(msgspec.Struct, tag=True, kw_only=True):
     saved: str | None = None
     chunks: list[str] = []
     note: str = ""
+    actor: str = ""
+
+
+class PutKind(msgspec.Struct, tag=True):
+    name: str
+    schema: str
+    """JSON text."""
+    actor: str = ""
+
+
+class DeleteKind(msgspec.Struct, tag=True):
+    name: str
     actor: str = ""
 
 
@@ -367,6 +384,7 @@ class SendSignal(msgspec.Struct, tag=True):
     name: str
     data: str
     job: int | None = None
+    limit: int = 1000
 
 
 class RegisterWorker(msgspec.Struct, tag=True):
@@ -432,6 +450,8 @@ Action = (
     | NoteJobs
     | TakeJob
     | UpdateJob
+    | PutKind
+    | DeleteKind
     | SetQueuePaused
     | SetQueueRules
     | PutSchedule
@@ -455,6 +475,7 @@ Action = (
     | PruneFeed
     | PruneOld
     | HookActions
+    | SearchActions
 )
 
 

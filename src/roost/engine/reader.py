@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import msgspec
 
 from roost.domain.feed import Position
-from roost.domain.records import QueueRules
+from roost.domain.records import JobOptions, QueueRules
 from roost.domain.states import TERMINAL, State
 from roost.engine import listing, rows
 from roost.engine.feedreading import FeedReader, FeedSlice
+from roost.engine.flowreading import Blockers, FlowReader, blockers
 from roost.engine.hookreading import SqlHookReader
 from roost.engine.reading import Due, History, OperatorEvent, ScheduleFacts
 from roost.engine.searching.dialects import Dialect
@@ -29,6 +30,7 @@ from roost.wire.schedules import Run, Runs, Schedule
 
 FOREVER = 2**62
 _rules = msgspec.json.Decoder(QueueRules)
+_options = msgspec.json.Decoder(JobOptions)
 
 
 class Session(Protocol):
@@ -53,6 +55,7 @@ class SqlReader(SqlHookReader):
         self._close = close
         self._feed = FeedReader(session)
         self.searches = SearchReader(session)
+        self.flow = FlowReader(session)
 
     def job(self, id: int) -> Job:
         """A job, whole."""
@@ -80,7 +83,7 @@ class SqlReader(SqlHookReader):
             paused = {name: (at, by) for name, at, by, _ in session.rows("queue_rows")}
             paused_at, paused_by = paused.get(job.queue, (None, None))
             ready_before = (
-                session.one("jobs_before", queue=job.queue, priority=job.priority, id=id)
+                session.one("jobs_before", queue=job.queue, id=id)
                 if job.state is State.READY
                 else 0
             )
@@ -101,6 +104,10 @@ class SqlReader(SqlHookReader):
                 workers=sum(job.queue in worker.queues for worker in workers),
             )
 
+    def blockers(self, id: int) -> Blockers:
+        """What a job waits for now: other jobs, or a signal."""
+        return self.flow.blockers(id)
+
     def logs(self, id: int, after: int, limit: int) -> LogPage:
         """A job's log lines after line ``after``."""
         with self._session() as session:
@@ -111,6 +118,12 @@ class SqlReader(SqlHookReader):
             for number, at, level, message, attempt in found
         ]
         return LogPage(lines=lines, ended=State(state) in TERMINAL and len(lines) < limit)
+
+    def options(self, id: int) -> JobOptions:
+        """The rules a job was stored with."""
+        with self._session() as session:
+            text = _first(session.rows("job_whole", id=id), "job", id)[2]
+        return _options.decode(text) if text else JobOptions()
 
     def chunks(self, id: int, after: int, limit: int) -> ChunkPage:
         """A job's result chunks after chunk ``after``."""
@@ -281,7 +294,12 @@ def _summary(session: Session, id: int) -> tuple[Any, ...]:
 def _job(session: Session, id: int) -> Job:
     row = _summary(session, id)
     ended: list[Attempt] = [rows.attempt(attempt) for attempt in session.rows("job_attempts", id=id)]
-    return rows.job(row, session.rows("job_whole", id=id)[0], session.rows("job_more", id=id)[0], ended)
+    job = rows.job(row, session.rows("job_whole", id=id)[0], session.rows("job_more", id=id)[0], ended)
+    if job.state is State.WAITING:
+        waits = blockers(session, id)
+        job.waiting_for = waits.count or None
+        job.waiting_signal = waits.signal
+    return job
 
 
 def _queues(session: Session, now: int) -> list[Queue]:

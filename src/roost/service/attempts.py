@@ -8,9 +8,9 @@ from roost.domain import holds
 from roost.domain.admission import INPUT_LIMIT, SAVED_LIMIT
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name
-from roost.domain.records import HoldRow
+from roost.domain.records import HoldRow, WaitRow
 from roost.domain.settle import Ending
-from roost.engine.protocol import BeatRow, ClaimAnswer, ClaimWork, SettleRow, StepRow
+from roost.engine.protocol import BeatRow, ClaimAnswer, ClaimWork, Operation, SettleRow, StepRow
 from roost.errors import InvalidRequest, RoostError
 from roost.service.admitting import checked, checked_or_none
 from roost.service.core import CallInfo, Core, operation_of
@@ -89,7 +89,7 @@ def _claim_work(core: Core, request: ClaimJobs, call: CallInfo) -> tuple[ClaimWo
         request.limit,
         core.ids.token(),
         check_name(request.worker, "worker"),
-        _lease_ms(request.lease),
+        read_lease(request.lease),
         operation_of("jobs.claim", request, call),
     )
     return work, wait_ms
@@ -101,7 +101,8 @@ def _claimed(answer: ClaimAnswer | Problem) -> RawClaimed:
     return RawClaimed(token=answer.token, lease_ms=answer.lease_ms, jobs=msgspec.Raw(answer.jobs))
 
 
-def _lease_ms(text: str) -> int:
+def read_lease(text: str) -> int:
+    """A lease in milliseconds; raises `InvalidRequest`."""
     lease_ms = parse_duration(text, path="lease")
     if not SHORTEST_LEASE_MS <= lease_ms <= LONGEST_LEASE_MS:
         raise InvalidRequest("a lease is from 1s to 1h", path="lease", help="15s is a good lease, renewed every 5s")
@@ -115,11 +116,11 @@ async def settle(core: Core, request: SettleJobs, call: CallInfo) -> SettledJobs
     size, now = 0, core.now()
     for index, outcome in enumerate(request.outcomes):
         try:
-            ending = _ending(outcome, now, f"outcomes[{index}]")
+            ending = _ending(outcome, now, f"outcomes[{index}]", core.settings.payload_limit)
         except RoostError as error:
             refused[index] = Problem.of(error)
             continue
-        size += ROW_OVERHEAD + len(ending.result or ending.error or "")
+        size += ROW_OVERHEAD + len(ending.result or ending.error or "") + sum(map(len, ending.chunks))
         rows.append(SettleRow(outcome.id, outcome.token, ending))
     answers = iter(await core.committer.settle(rows, size)) if rows else iter(())
     results: list[Settled] = []
@@ -133,13 +134,19 @@ async def settle(core: Core, request: SettleJobs, call: CallInfo) -> SettledJobs
     return SettledJobs(results=results)
 
 
-def _ending(outcome: Outcome, now: int, path: str) -> Ending:
+def _ending(outcome: Outcome, now: int, path: str, limit: int) -> Ending:
     kind = outcome.outcome
     after_ms = None if outcome.after is None else parse_duration(outcome.after, path=f"{path}.after")
     if kind == "succeed":
-        if outcome.result is None:
+        if outcome.result is None and not outcome.exit and outcome.summary is None and not outcome.chunks:
             return _SUCCEEDED
-        return Ending(kind="succeed", result=checked(outcome.result, INPUT_LIMIT, f"{path}.result"))
+        return Ending(
+            kind="succeed",
+            result=checked_or_none(outcome.result, limit, f"{path}.result", "payload_limit"),
+            exit=outcome.exit,
+            summary=outcome.summary,
+            chunks=_chunks(outcome.chunks, limit, path),
+        )
     if kind in ("snooze", "sleep") and after_ms is None:
         raise InvalidRequest(f"{kind} needs a time to come back", path=f"{path}.after", help='for example "30s"')
     hold = None
@@ -147,19 +154,40 @@ def _ending(outcome: Outcome, now: int, path: str) -> Ending:
         if outcome.hold is None:
             raise InvalidRequest("a hold needs its question", path=f"{path}.hold", help="give a title and a subject")
         hold = hold_row(outcome.hold, now, f"{path}.hold")
+    wait = None
+    if kind == "wait":
+        wait, after_ms = _wait_row(outcome, f"{path}.wait")
     error = None
     if kind == "fail":
-        error = _error_text(outcome.error or ErrorInfo(type="Unknown"))
+        error = error_text(outcome.error or ErrorInfo(type="Unknown"))
     return Ending(
         kind=kind,
-        result=checked_or_none(outcome.result, INPUT_LIMIT, f"{path}.result"),
+        result=checked_or_none(outcome.result, limit, f"{path}.result", "payload_limit"),
+        summary=outcome.summary,
+        chunks=_chunks(outcome.chunks, limit, path),
         error=error,
         fatal=outcome.fatal,
         timed_out=outcome.timed_out,
         died=outcome.died,
         after_ms=after_ms,
         hold=hold,
+        wait=wait,
     )
+
+
+def _wait_row(outcome: Outcome, path: str) -> tuple[WaitRow, int | None]:
+    """What a handler waits for, and how long at most; raises `InvalidRequest`, `InvalidDuration`."""
+    wait = outcome.wait
+    if wait is None or (wait.jobs is None) == (wait.signal is None):
+        raise InvalidRequest("a wait is for jobs or for a signal", path=path, help="give one of jobs and signal")
+    if wait.jobs is not None and outcome.id in wait.jobs:
+        raise InvalidRequest("a job cannot wait for its own end", path=f"{path}.jobs", help="leave it out")
+    timeout_ms = None if wait.timeout is None else parse_duration(wait.timeout, path=f"{path}.timeout")
+    return WaitRow(jobs=wait.jobs or [], signal=wait.signal, step=wait.step or ""), timeout_ms
+
+
+def _chunks(values: list[msgspec.Raw], limit: int, path: str) -> list[str]:
+    return [checked(value, limit, f"{path}.chunks[{index}]", "payload_limit") for index, value in enumerate(values)]
 
 
 def hold_row(question: NewHold, now: int, path: str) -> HoldRow:
@@ -175,7 +203,7 @@ def hold_row(question: NewHold, now: int, path: str) -> HoldRow:
     )
 
 
-def _error_text(error: ErrorInfo) -> str:
+def error_text(error: ErrorInfo) -> str:
     """The error as JSON; what no store can keep (NUL, half surrogate pairs) is replaced: an error is never refused."""
     fields = [_storable(text) for text in (error.type, error.message, error.traceback)]
     return encode(ErrorInfo(type=fields[0], message=fields[1], traceback=fields[2])).decode()
@@ -187,19 +215,24 @@ def _storable(text: str) -> str:
 
 async def heartbeat(core: Core, request: Heartbeat, call: CallInfo) -> HeartbeatReply:
     """Renew leases; each is renewed or refused by itself. What cannot be stored is refused, its lease renewed."""
-    lease_ms = _lease_ms(request.lease)
+    lease_ms = read_lease(request.lease)
     now = core.now()
     core.seen.hear(check_name(request.worker, "worker"), now)
     rows: list[BeatRow] = []
     refused: dict[int, Problem] = {}
+    operation: Operation | None = None
     size = 0
     for index, beat in enumerate(request.beats):
         try:
-            row = _beat_row(beat, lease_ms, now, f"beats[{index}]")
+            row = _beat_row(beat, lease_ms, now, f"beats[{index}]", core.settings.payload_limit)
+            if row.logs or row.chunks:
+                operation = operation or operation_of("jobs.heartbeat", request, call)
+                row.operation = operation
         except RoostError as error:
             refused[index] = Problem.of(error)
             row = BeatRow(beat.id, beat.token, lease_ms)
         size += ROW_OVERHEAD + len(row.saved or "") + sum([len(message) for _, _, message in row.logs])
+        size += sum(map(len, row.chunks))
         rows.append(row)
     answers = await core.committer.beat(rows, size) if rows else []
     return HeartbeatReply(
@@ -210,7 +243,7 @@ async def heartbeat(core: Core, request: Heartbeat, call: CallInfo) -> Heartbeat
     )
 
 
-def _beat_row(beat: Beat, lease_ms: int, now: int, path: str) -> BeatRow:
+def _beat_row(beat: Beat, lease_ms: int, now: int, path: str, limit: int) -> BeatRow:
     return BeatRow(
         beat.id,
         beat.token,
@@ -218,6 +251,7 @@ def _beat_row(beat: Beat, lease_ms: int, now: int, path: str) -> BeatRow:
         None if beat.progress is None else encode(beat.progress).decode(),
         checked_or_none(beat.saved, SAVED_LIMIT, f"{path}.saved"),
         [(now if line.at is None else line.at, line.level, _storable(line.message)) for line in beat.logs],
+        _chunks(beat.chunks, limit, path),
     )
 
 

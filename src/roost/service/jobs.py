@@ -9,7 +9,7 @@ from roost.domain.states import TERMINAL
 from roost.engine import protocol
 from roost.engine.protocol import EnqueueWork
 from roost.errors import InvalidRequest, RoostError
-from roost.service.admitting import admit
+from roost.service.admitting import admit, admit_all
 from roost.service.core import CallInfo, Core, operation_of
 from roost.wire.jobs import (
     CancelJob,
@@ -25,7 +25,6 @@ from roost.wire.jobs import (
     ListLogs,
     LogPage,
     NewJob,
-    ReopenJob,
     WaitJob,
 )
 from roost.wire.problems import Problem
@@ -41,7 +40,9 @@ async def enqueue(core: Core, request: NewJob, call: CallInfo) -> Enqueued:
     work = EnqueueWork([row], operation_of("jobs.enqueue", request, call) if call.operation_id else None)
     answer = await core.committer.enqueue(work, len(row.input) + ROW_OVERHEAD)
     if isinstance(answer, Problem):
-        raise answer.error()
+        refusal = answer.error()
+        refusal.path = refusal.path.removeprefix("jobs[0].")
+        raise refusal
     stored = answer[0]
     if stored.problem is not None:
         raise stored.problem.error()
@@ -50,17 +51,8 @@ async def enqueue(core: Core, request: NewJob, call: CallInfo) -> Enqueued:
 
 async def enqueue_many(core: Core, request: EnqueueJobs, call: CallInfo) -> EnqueuedJobs:
     """Store many jobs in one transaction: none where one is refused; unique conflicts are told one by one."""
-    rules, now = core.rules, core.now
-    rows: list[JobRow] = []
-    size = 0
-    try:
-        for job in request.jobs:
-            row = admit(job, rules, now, "")
-            size += len(row.input) + ROW_OVERHEAD
-            rows.append(row)
-    except RoostError as error:
-        error.path = f"jobs[{len(rows)}].{error.path}"
-        raise
+    rows = admit_all(request.jobs, core.rules, core.now)
+    size = sum([len(row.input) + ROW_OVERHEAD for row in rows])
     work = EnqueueWork(rows, operation_of("jobs.enqueue_many", request, call))
     answer = await core.committer.enqueue(work, size)
     if isinstance(answer, Problem):
@@ -115,12 +107,6 @@ async def cancel(core: Core, request: CancelJob, call: CallInfo) -> JobSummary:
     return await core.act(action, JobSummary, name="jobs.cancel", request=request, call=call)
 
 
-async def reopen(core: Core, request: ReopenJob, call: CallInfo) -> JobSummary:
-    """Run a terminal job again; raises `NotFound`, `Conflict` where it has not ended."""
-    action = protocol.ReopenJobs(request.id, actor=request.actor or call.actor, note=request.note)
-    return await core.act(action, JobSummary, name="jobs.reopen", request=request, call=call)
-
-
 async def delete(core: Core, request: JobRef, call: CallInfo) -> Empty:
     """Delete a job that is not running; raises `NotFound`, `Conflict`."""
-    return await core.act(protocol.DeleteJobs(request.id), Empty, name="jobs.delete", request=request, call=call)
+    return await core.act(protocol.DeleteJobs(request.id, actor=call.actor), Empty, name="jobs.delete", request=request, call=call)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from roost.wire import attempts, events, holds, jobs, kinds, outboxes, queues, schedules, server, webhooks
+from roost.wire import attempts, batches, events, flow, holds, jobs, kinds, outboxes, queues, schedules, server, webhooks
 from roost.wire.codec import Wire
 
 Q = TypeVar("Q", bound=Wire)
@@ -161,6 +161,51 @@ LIST_EVENTS = Operation(
     events.EventPage,
     "read",
     "What happened, in the order of commits",
+)
+
+JOB_DEPENDENCIES = Operation(
+    "jobs.dependencies",
+    "GET",
+    "/jobs/{id}/dependencies",
+    flow.ListDependencies,
+    flow.DependencyPage,
+    "read",
+    "The jobs it waits for, or waited for",
+)
+JOB_CHILDREN = Operation(
+    "jobs.children", "GET", "/jobs/{id}/children", flow.ListChildren, jobs.JobPage, "read", "A job's children"
+)
+
+CREATE_BATCH = Operation(
+    "batches.create",
+    "POST",
+    "/batches",
+    batches.NewBatch,
+    batches.Batch,
+    "write",
+    "Jobs that belong together, and what follows their end",
+    201,
+)
+LIST_BATCHES = Operation(
+    "batches.list", "GET", "/batches", batches.ListBatches, batches.BatchPage, "read", "Batches, newest first"
+)
+GET_BATCH = Operation(
+    "batches.get", "GET", "/batches/{id}", batches.BatchRef, batches.Batch, "read", "A batch and how far it is"
+)
+SEAL_BATCH = Operation(
+    "batches.seal", "POST", "/batches/{id}/seal", batches.BatchRef, batches.Batch, "write", "No more jobs join"
+)
+CANCEL_BATCH = Operation(
+    "batches.cancel",
+    "POST",
+    "/batches/{id}/cancel",
+    batches.CancelBatch,
+    batches.Batch,
+    "write",
+    "Seal it and cancel all its jobs",
+)
+SEND_SIGNAL = Operation(
+    "signals.send", "POST", "/signals/{name}", flow.NewSignal, flow.SentSignal, "write", "Wake jobs that wait for it", 201
 )
 
 LIST_QUEUES = Operation(

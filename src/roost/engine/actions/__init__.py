@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from roost.engine.actions import holds, jobs, loops, outboxes, queues, schedules, tracking, webhooks
+from roost.engine.actions import (
+    batches,
+    flow,
+    holds,
+    jobs,
+    kinds,
+    loops,
+    outboxes,
+    queues,
+    schedules,
+    searches,
+    tracking,
+    webhooks,
+)
 from roost.engine.driver import Transaction
 from roost.engine.hooks import HookAction
 from roost.engine.protocol import (
     Acted,
     Action,
+    AdvanceFlow,
     Backfill,
     Call,
+    CancelBatch,
     CancelJobs,
+    CreateBatch,
     DecideHold,
     DeleteJobs,
+    DeleteKind,
     DeleteSchedule,
     DeliverBatch,
     EditJobs,
@@ -29,17 +46,21 @@ from roost.engine.protocol import (
     Prune,
     PruneFeed,
     PruneOld,
+    PutKind,
     PutSchedule,
     Reap,
     RegisterWorker,
     ReopenJobs,
     RunJobs,
+    SealBatch,
+    SendSignal,
     SetQueuePaused,
     SetQueueRules,
     SetSchedulePaused,
     TakeJob,
     UpdateJob,
 )
+from roost.engine.searching.protocol import SearchAction
 from roost.engine.work import feed, operations
 from roost.engine.work.texts import pack
 from roost.wire.problems import Problem
@@ -84,6 +105,10 @@ def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], f
             return tracking.take(transaction, action, now)
         case UpdateJob():
             return tracking.update(transaction, action, now, rng)
+        case PutKind():
+            return kinds.put(transaction, action, now)
+        case DeleteKind():
+            return kinds.delete(transaction, action, now)
         case SetQueuePaused():
             return queues.pause(transaction, action, now)
         case SetQueueRules():
@@ -104,6 +129,16 @@ def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], f
             return holds.decide(transaction, action, now)
         case ExtendHold():
             return holds.extend(transaction, action, now)
+        case AdvanceFlow():
+            return flow.advance(transaction, action, now)
+        case CreateBatch():
+            return batches.create(transaction, action, now)
+        case SealBatch():
+            return batches.seal(transaction, action, now)
+        case CancelBatch():
+            return batches.cancel(transaction, action, now)
+        case SendSignal():
+            return flow.send(transaction, action, now)
         case RegisterWorker():
             transaction.run("worker_put", id=action.id, data=action.data, now=now)
             feed.tell(transaction, "worker_registered", [], {"worker": action.id})
@@ -122,3 +157,5 @@ def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], f
             return loops.prune_old(transaction, action)
         case HookAction():
             return webhooks.act(transaction, action, now, rng)
+        case SearchAction():
+            return searches.act(transaction, action, now)

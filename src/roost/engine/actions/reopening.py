@@ -14,6 +14,7 @@ from roost.engine.actions.sets import Refusals, ask, inputs_of, judged, said
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
 from roost.engine.work.moves import Move, apply, record
+from roost.engine.work.ordering import rank_again
 from roost.engine.work.texts import pack, unpack
 from roost.errors import UniqueConflict
 
@@ -73,6 +74,7 @@ def reopen(
             moves.append(Move(there, Event.REOPEN_HELD, "approval", 0))
             asked.append((there, rule))
     apply(transaction, moves, now, effects)
+    rank_again(transaction, [facts.id for facts in accepted], now)
     ask(transaction, asked, now, effects)
     record(transaction, [(facts.id, "reopened", actor, _told(facts, edit, note)) for facts in accepted], now)
     return refused

@@ -19,9 +19,11 @@ from roost.domain.states import Event, State
 from roost.domain.tracked import is_tracked
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
+from roost.engine.work import flow
 from roost.engine.work.changes import Change, follow_up, note_due
 from roost.engine.work.facts import facts_of
 from roost.engine.work.moves import Move, apply, record
+from roost.engine.work.ordering import rank_again
 from roost.engine.work.settles import write
 from roost.engine.work.texts import pack, unpack
 from roost.errors import Conflict, NotFound, RoostError
@@ -30,7 +32,7 @@ Refusals = dict[int, RoostError]
 
 TABLES = (
     "input", "result", "progress", "log", "attempt", "step", "hold", "event", "unique", "tag", "metadata", "summary",
-    "chunk",
+    "chunk", "dependency", "dependent", "child", "signal_wait", "signal_used",
 )  # fmt: skip
 """What is deleted with a job: the statement ``<name>_delete`` each."""
 
@@ -118,6 +120,7 @@ def delete(transaction: Transaction, ids: Iterable[int], now: int, effects: Effe
         forget(transaction, [facts.id for facts in accepted])
         effects.ended.extend(facts.id for facts in accepted)
         effects.schedules = effects.schedules or any(facts.flags & Flag.WATCHED for facts in accepted)
+        effects.flow = effects.flow or any(facts.flags & Flag.FLOW for facts in accepted)
         record(
             transaction,
             [(None, "job_deleted", actor, {"id": f.id, "kind": f.kind, "queue": f.queue}) for f in accepted],
@@ -129,6 +132,7 @@ def delete(transaction: Transaction, ids: Iterable[int], now: int, effects: Effe
 def forget(transaction: Transaction, ids: list[int]) -> int:
     """Delete jobs that do not run, with everything that is theirs; how many."""
     text = pack(ids)
+    flow.forgotten(transaction, ids)
     for table in TABLES:
         transaction.run(f"{table}_delete", ids=text)
     return transaction.run("job_delete", ids=text)
@@ -191,6 +195,7 @@ def _put(transaction: Transaction, placed: list[tuple[JobFacts, Placed]], now: i
             note_due(effects, at.run_at)
     apply(transaction, moves, now, effects)
     follow_up(transaction, arrived, now, effects)
+    rank_again(transaction, [facts.id for facts, _ in placed], now)
     ask(transaction, asked, now, effects)
 
 

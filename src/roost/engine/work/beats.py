@@ -42,18 +42,19 @@ def _once(transaction: Transaction, calls: list[list[BeatRow]], accepted: list[B
     ids = sorted({row.operation.id for row in accepted if row.operation})
     known = operations.look_up(transaction, ids, now)
     heard: dict[str, str] = {}
-    let: set[int] = set()
+    again: set[int] = set()
     for call in calls:
-        operation = call[0].operation if call else None
+        operation = next((row.operation for row in call if row.operation), None)
         if operation is None:
-            let.update(id(row) for row in call)
-        elif operation.id not in known.answers and operation.id not in heard:
+            continue
+        if operation.id in known.answers or operation.id in heard:
+            again.update(id(row) for row in call)
+        else:
             heard[operation.id] = operation.fingerprint
-            let.update(id(row) for row in call)
     if heard:
         rows = [(name, fingerprint, "") for name, fingerprint in sorted(heard.items())]
         transaction.run("operations_put", rows=pack(rows), now=now)
-    return [row for row in accepted if id(row) in let]
+    return [row for row in accepted if id(row) not in again]
 
 
 def _append(transaction: Transaction, rows: list[BeatRow], now: int) -> dict[int, BeatenRow]:

@@ -3,7 +3,7 @@
 
 -- name: job_place
 -- Another place in line: guarded by the state the rules saw.
-UPDATE job SET queue = r.queue, priority = r.priority, run_at = r.run_at
+UPDATE job SET queue = r.queue, priority = r.priority, run_at = r.run_at, rank = 9 - r.priority
 FROM (
   SELECT (value ->> 0)::bigint AS id, value ->> 1 AS seen, value ->> 2 AS queue, (value ->> 3)::smallint AS priority,
     (value ->> 4)::bigint AS run_at

@@ -2,7 +2,8 @@
 
 -- name: job_place
 -- Another place in line: guarded by the state the rules saw.
-UPDATE job SET queue = r.value ->> 2, priority = r.value ->> 3, run_at = r.value ->> 4
+UPDATE job SET queue = r.value ->> 2, priority = r.value ->> 3, run_at = r.value ->> 4,
+  rank = 9 - (r.value ->> 3)
 FROM json_each(:rows) r
 WHERE job.id = r.value ->> 0 AND job.state = r.value ->> 1;
 
