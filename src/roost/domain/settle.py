@@ -9,8 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from roost.domain.flow import WAITS_FOR_JOBS, WAITS_FOR_SIGNAL
 from roost.domain.holds import subject_hash
-from roost.domain.records import Flag, HoldRow, JobFacts
+from roost.domain.records import Flag, HoldRow, JobFacts, WaitRow
 from roost.domain.retry import RetryRule, delay_ms
 from roost.domain.states import TERMINAL, Event, State, follow
 

@@ -33,6 +33,12 @@ def jobs(query: ListJobs) -> tuple[str, dict[str, object]]:
     if query.schedule is not None:
         conditions.append("id IN (SELECT job_id FROM fire WHERE schedule = :schedule)")
         parameters["schedule"] = query.schedule
+    if query.batch is not None:
+        conditions.append("id IN (SELECT job_id FROM batch_member WHERE batch_id = :batch)")
+        parameters["batch"] = query.batch
+    if query.parent is not None:
+        conditions.append("id IN (SELECT job_id FROM child WHERE parent_id = :parent)")
+        parameters["parent"] = query.parent
     if query.created_after is not None:
         conditions.append("created_at >= :created_after")
         parameters["created_after"] = milliseconds(query.created_after, "created_after")

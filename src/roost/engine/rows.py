@@ -12,7 +12,9 @@ from roost.domain.schedule import ScheduleRule, describe
 from roost.domain.states import State
 from roost.engine.reading import ScheduleFacts
 from roost.wire.attempts import Register, Step, Worker
+from roost.wire.batches import Batch
 from roost.wire.codec import timestamp
+from roost.wire.flow import Dependency
 from roost.wire.holds import Hold
 from roost.wire.jobs import Attempt, ErrorInfo, Job, JobSummary, NewJob, Progress
 from roost.wire.kinds import KindSchema
@@ -113,6 +115,8 @@ def job(row: Row, whole: Row, more: Row, ended: list[Attempt]) -> Job:
         retry=options.retry,
         unique_key=None if options.unique_key is None else options.unique_key.partition("\n")[2],
         schedule=options.schedule,
+        batch=options.batch,
+        parent=options.parent,
         attempts=attempts,
         lease_until=time(lease_until) if state is State.RUNNING else None,
     )
@@ -216,4 +220,42 @@ def worker(row: Row) -> Worker:
         running=row[4],
         started_at=timestamp(row[2]),
         seen_at=timestamp(row[3]),
+    )
+
+
+def batch(row: Row) -> Batch:
+    """From the columns of ``batch_rows``."""
+    sealed_at, finished_at, callbacks = row[12:15]
+    return Batch(
+        id=row[0],
+        name=row[1],
+        chain=bool(row[2]),
+        state="open" if sealed_at is None else "sealed" if finished_at is None else "finished",
+        total=row[3],
+        pending=row[4],
+        succeeded=row[5],
+        failed=row[6],
+        cancelled=row[7],
+        expired=row[8],
+        skipped=row[9],
+        quarantined=row[10],
+        created_at=timestamp(row[11]),
+        sealed_at=time(sealed_at),
+        finished_at=time(finished_at),
+        callbacks=msgspec.json.decode(callbacks) if callbacks else [],
+    )
+
+
+def dependency(row: Row) -> Dependency:
+    """From the columns of ``job_dependencies``."""
+    id, kind, queue, state, reason, finished_at, waits, result = row
+    return Dependency(
+        id=id,
+        kind=kind,
+        queue=queue,
+        state=None if state is None else State(state),
+        reason=reason,
+        finished_at=time(finished_at),
+        pending=bool(waits),
+        result=raw(result),
     )

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from roost.domain import admission
+from roost.domain import admission, flow
 from roost.domain.admission import METADATA_LIMIT, PLAIN, UniqueWish, check_size
+from roost.domain.flow import Wanted
 from roost.domain.priority import number
-from roost.domain.records import JobRow
-from roost.errors import InvalidRequest
+from roost.domain.records import FlowWish, JobRow
+from roost.errors import InvalidRequest, RoostError
 from roost.service.rules import Rules
 from roost.wire import strict
 from roost.wire.jobs import NULL, NewJob
 
 
-def admit(job: NewJob, rules: Rules, now: Callable[[], int], path: str) -> JobRow:
+Needs = tuple[list[int], list[int]]
+"""What a job waits for: stored jobs by their ids, jobs of its request by their places."""
+
+
+def admit_all(jobs: Sequence[NewJob], rules: Rules, now: Callable[[], int]) -> list[JobRow]:
+    """The rows of a request's jobs, none where one is refused; raises as `admit`, with paths ``jobs[…]…``."""
+    needs: list[Needs] | None = None
+    if any(job.after is not None or job.ref is not None for job in jobs):
+        needs = flow.resolve([Wanted(job.ref, job.after) for job in jobs], "jobs")
+    rows: list[JobRow] = []
+    try:
+        for job in jobs:
+            rows.append(admit(job, rules, now, "", needs[len(rows)] if needs else None))
+    except RoostError as error:
+        error.path = f"jobs[{len(rows)}].{error.path}"
+        raise
+    return rows
+
+
+def admit(job: NewJob, rules: Rules, now: Callable[[], int], path: str, needs: Needs | None = None) -> JobRow:
     """The row of ``job``; raises `InvalidRequest`, `InvalidJson` or `TooLarge` with the field's path.
 
     Every job that enters comes through here: its input fits its queue's limit and its kind's schema.
@@ -25,7 +45,28 @@ def admit(job: NewJob, rules: Rules, now: Callable[[], int], path: str) -> JobRo
     text = checked_input(job, rules, path)
     if own is PLAIN and is_plain(job):
         return admission.plain_row(job.kind, job.queue, number(job.priority), text, path)
-    return admission.admit(to_request(job, text, path), own, now(), path)
+    request = to_request(job, text, path)
+    if job.after is not None or job.batch is not None or job.parent is not None:
+        ids, places = _needs(job, path) if needs is None else needs
+        wish = FlowWish(ids, places, job.after_failure, job.batch, job.parent)
+        request = msgspec.structs.replace(request, flow=wish)
+    return admission.admit(request, own, now(), path)
+
+
+def _needs(job: NewJob, path: str) -> Needs:
+    """Of a job that is alone in its request."""
+    try:
+        return flow.resolve([Wanted(job.ref, job.after)], "jobs")[0]
+    except InvalidRequest as error:
+        error.path = path + error.path.removeprefix("jobs[0].")
+        raise
+
+
+def refuse_flow(job: NewJob, path: str, whose: str) -> None:
+    """Raises `InvalidRequest` where a job that is made again and again, or later, names others."""
+    for field in ("after", "batch", "parent", "ref"):
+        if getattr(job, field) is not None:
+            raise InvalidRequest(f"{whose} has nothing to do with other jobs", path=f"{path}{field}", help="leave it out")
 
 
 def checked_input(job: NewJob, rules: Rules, path: str) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from roost.engine.protocol import Effects
+from roost.service.carrying import Carrier
+from roost.service.bulk import Worker as BulkWorker
 from roost.service.core import Core
 from roost.service.dispatcher import Dispatcher
+from roost.service.indexer import Indexer
 from roost.service.loop import Loop, Work
 from roost.service.planner import Planner
 from roost.service.promoter import Promoter
@@ -28,6 +31,9 @@ class Loops:
         self._reaper = self._loop("reaper", self._reaping, safety)
         self._planner = self._loop("planner", Planner(core), safety)
         self._pruner = self._loop("pruner", self._pruning, _PRUNER_SAFETY_SECONDS)
+        self._carrier = self._loop("flow", Carrier(core), safety)
+        self._bulks = self._loop("bulk worker", BulkWorker(core), safety)
+        self._indexer = self._loop("indexer", Indexer(core), safety)
         self._dispatching = Dispatcher(core)
         self._webhooks = self._loop("webhooks", self._dispatching, safety)
         self._dispatching.wake_by(self._webhooks.hint)
@@ -35,13 +41,13 @@ class Loops:
 
     def start(self) -> None:
         """Begin all of them."""
-        for loop in (self._promoter, self._reaper, self._planner, self._pruner, self._webhooks):
+        for loop in (self._promoter, self._reaper, self._planner, self._pruner, self._carrier, self._webhooks, self._bulks, self._indexer):
             loop.start()
 
     async def stop(self) -> None:
         """Let each finish what it is doing."""
         self._pruning.stop()
-        loops = (self._promoter, self._reaper, self._planner, self._pruner, self._webhooks)
+        loops = (self._promoter, self._reaper, self._planner, self._pruner, self._carrier, self._webhooks, self._bulks, self._indexer)
         await asyncio.gather(*(loop.stop() for loop in loops))
         await self._dispatching.stop()
 
@@ -51,8 +57,15 @@ class Loops:
             self._promoter.hint(effects.due_at)
         if effects.fed:
             self._dispatching.heed()
+        if effects.flow:
+            self._carrier.wake()
         if effects.schedules:
             self._planner.wake()
+        self._bulks.wake()
+        self._indexer.wake()
+        if effects.chores:
+            self._bulks.wake()
+            self._indexer.wake()
         if lease_until is not None:
             self._reaping.granted(granted_ms)
             self._reaper.hint(lease_until)
@@ -62,6 +75,7 @@ class Loops:
         self._promoter.wake()
         self._reaper.wake()
         self._planner.wake()
+        self._carrier.wake()
         self._webhooks.wake()
 
     def _regained(self) -> None:

@@ -196,6 +196,13 @@ class Job(JobSummary, kw_only=True):
     retry: RetryRule | None = None
     unique_key: str | None = None
     schedule: str | None = None
+    batch: JobId | None = None
+    """The batch it is a member of, or was called back by."""
+    parent: JobId | None = None
+    waiting_for: int | None = None
+    """How many jobs must still end before it goes on; `jobs.dependencies` tells which."""
+    waiting_signal: str | None = None
+    """The signal it waits for."""
     attempts: list[Attempt] = []
     lease_until: str | None = None
 
@@ -207,6 +214,8 @@ class ListJobs(Wire, kw_only=True):
     queue: list[Name] | None = None
     kind: list[Name] | None = None
     schedule: Name | None = None
+    batch: JobId | None = None
+    parent: JobId | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50

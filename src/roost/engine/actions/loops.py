@@ -9,19 +9,23 @@ from roost.domain.records import Flag
 from roost.domain.settle import Ending, decide
 from roost.domain.states import Event, State
 from roost.domain.tracked import is_tracked, timed_out
-from roost.engine.actions import holds
+from roost.engine.actions import batches, holds
 from roost.engine.actions.sets import end_tracked, forget
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Acted, Effects, Promote, Prune, PruneFeed, PruneOld, Reap
+from roost.engine.work import limiting
 from roost.engine.work.facts import facts_of
 from roost.engine.work.feed import tell
 from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.settles import write
+from roost.engine.work.ordering import rank_again
 from roost.engine.work.texts import pack, unpack
 
 OVERDUE = Ending(
     kind="fail", timed_out=True, error='{"type":"TimeLimit","message":"the tracked attempt went on beyond its time limit"}'
 )
+SIGNALS_MS = 6 * 86_400_000
+"""How much longer signals are kept than operation ids and silent workers."""
 LOST = Ending(kind="lost", error='{"type":"LeaseLost","message":"the worker was not heard of until its lease ran out"}')
 
 
@@ -34,6 +38,7 @@ def promote(transaction: Transaction, action: Promote, now: int) -> Acted:
         holds.expire(transaction, action.limit, now, effects),
         _alarms(transaction, action.limit, now),
         _due(transaction, action.limit, now, effects),
+        limiting.due(transaction, action.limit, now, effects),
     ]
     return Acted("{}", effects, sum(touched), max(touched) >= action.limit)
 
@@ -41,10 +46,14 @@ def promote(transaction: Transaction, action: Promote, now: int) -> Acted:
 def _due(transaction: Transaction, limit: int, now: int, effects: Effects) -> int:
     due = unpack(transaction.one("promote_candidates", now=now, limit=limit))
     if due:
-        transaction.run("promote", ids=pack([id for id, _ in due]))
-        tell(transaction, EventType.READY, [id for id, _ in due])
-        for _, queue in due:
+        ids = [id for id, _, _ in due]
+        transaction.run("promote", ids=pack(ids))
+        tell(transaction, EventType.READY, ids)
+        for _, queue, _ in due:
             effects.ready[queue] = effects.ready.get(queue, 0) + 1
+        fair = [id for id, _, flags in due if flags & Flag.FAIR]
+        if fair:
+            rank_again(transaction, fair, now)
     return len(due)
 
 
@@ -136,4 +145,10 @@ def prune_old(transaction: Transaction, action: PruneOld) -> Acted:
     """Forget operation ids and workers of long ago."""
     count = transaction.run("operation_prune", before=action.before)
     count += transaction.run("worker_prune", before=action.before)
+    count += transaction.run("fair_prune", before=action.before)
+    limiting.lock(transaction)
+    count += transaction.run("limiter_prune", before=action.before)
+    count += transaction.run("limiter_queue_prune")
+    count += transaction.run("signal_prune", before=action.before - SIGNALS_MS)
+    count += batches.prune(transaction, action.before)
     return Acted("{}", Effects(), count)

@@ -15,16 +15,17 @@ from roost.domain.admission import subject
 from roost.domain.placing import Place, Placed
 from roost.domain.records import Flag, HoldRow, HoldRule, JobFacts
 from roost.domain.settle import Ending
-from roost.domain.states import Event, State
+from roost.domain.states import TERMINAL, Event, State
 from roost.domain.tracked import is_tracked
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
-from roost.engine.work import flow
+from roost.engine.work import flow, limiting
 from roost.engine.work.changes import Change, follow_up, note_due
 from roost.engine.work.facts import facts_of
 from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.ordering import rank_again
 from roost.engine.work.settles import write
+from roost.engine.work.ordering import rank_again
 from roost.engine.work.texts import pack, unpack
 from roost.errors import Conflict, NotFound, RoostError
 
@@ -32,7 +33,8 @@ Refusals = dict[int, RoostError]
 
 TABLES = (
     "input", "result", "progress", "log", "attempt", "step", "hold", "event", "unique", "tag", "metadata", "summary",
-    "chunk", "dependency", "dependent", "child", "signal_wait", "signal_used",
+    "chunk", "error", "index", "dependency", "dependent", "child", "signal_wait", "signal_used",
+    "limit",
 )  # fmt: skip
 """What is deleted with a job: the statement ``<name>_delete`` each."""
 
@@ -117,6 +119,8 @@ def delete(transaction: Transaction, ids: Iterable[int], now: int, effects: Effe
 
     accepted, refused = judged(transaction, ids, judge)
     if accepted:
+        limited = [limiting.Left(f.id, f.queue, f.state, State.CANCELLED) for f in accepted if f.flags & Flag.LIMITED]
+        limiting.leave(transaction, [left for left in limited if left.before not in TERMINAL], now, effects)
         forget(transaction, [facts.id for facts in accepted])
         effects.ended.extend(facts.id for facts in accepted)
         effects.schedules = effects.schedules or any(facts.flags & Flag.WATCHED for facts in accepted)
@@ -193,6 +197,10 @@ def _put(transaction: Transaction, placed: list[tuple[JobFacts, Placed]], now: i
             arrived.append(Change(facts.id, at.queue, State.READY, State.READY, None, facts.flags))
         if at.run_at is not None:
             note_due(effects, at.run_at)
+    rank_again(transaction, [facts.id for facts, _ in placed], now)
+    limited = [facts.id for facts, _ in placed if facts.flags & Flag.LIMITED]
+    if limited:
+        limiting.moved(transaction, limited, now, effects)
     apply(transaction, moves, now, effects)
     follow_up(transaction, arrived, now, effects)
     rank_again(transaction, [facts.id for facts, _ in placed], now)

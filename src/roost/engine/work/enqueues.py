@@ -8,7 +8,7 @@ from roost.domain.records import JobRow, Shape
 from roost.domain.states import State
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Batch, Effects, EnqueuedRow, EnqueueWork
-from roost.engine.work import flow, keys
+from roost.engine.work import flow, indexing, keys, limiting, ordering
 from roost.engine.work.changes import note_due
 from roost.engine.work.feed import tell_created
 from roost.engine.work.operations import Known
@@ -132,8 +132,7 @@ def _insert(
     ready = effects.ready
     before: Shape | None = None
     place = 0
-    for id, row in zip(ids, rows, strict=True):
-        shape = row.shape
+    for id, shape in zip(ids, ordering.shapes(transaction, rows, now), strict=True):
         if shape is not before:
             # Plain jobs of one sort share the object itself: only the first of a run is looked up.
             place = shapes.setdefault(shape, len(shapes))
@@ -152,6 +151,7 @@ def _insert(
             (id, row.input, row.options) for id, row in zip(ids, rows, strict=True) if row.options is not None
         ]
         transaction.run("input_insert_with_options", rows=pack(with_options))
+    indexing.note(transaction, ((id, row.shape.kind, row.input) for id, row in zip(ids, rows, strict=True)), now)
     extras = [(id, row.extras) for id, row in zip(ids, rows, strict=True) if row.extras is not None]
     if extras:
         tags = [(key, value, id) for id, extra in extras for key, value in (extra.tags or {}).items()]
@@ -176,6 +176,8 @@ def _insert(
         if transaction.run("unique_put", rows=pack(taken), now=now) != len(taken):
             # Another transaction took one of the keys since we looked: look again.
             raise Retry
+    if any(row.limits for row in rows):
+        limiting.store(transaction, ids, rows, now, effects)
 
 
 def _note_times(effects: Effects, shape: Shape) -> None:

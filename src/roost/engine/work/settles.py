@@ -105,7 +105,7 @@ def _plain(
         transaction.run("result_put", rows=pack(results))
     effects.ended.extend(id for id, _ in done)
     if fresh:
-        tell(transaction, EventType.SUCCEEDED, [id for id, _ in fresh])
+        tell(transaction, EventType.SUCCEEDED, [id for id, token in fence.items() if (id, token) in fresh])
     return done | repeated
 
 
