@@ -5,12 +5,19 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from roost.engine.store import Store
 from roost.errors import InvalidRequest, UniqueConflict
 from roost.service.runtime import Runtime
 from roost.wire.contract import ENQUEUE
 from roost.wire.jobs import NewJob, Unique
+from tests.service.conftest import MakeRuntime
 
 pytestmark = pytest.mark.feature("unique")
+
+
+@pytest.fixture
+async def runtime(store: Store, make_runtime: MakeRuntime) -> Runtime:
+    return await make_runtime(store, loops=False)
 
 
 def _job(text: str, **rule: object) -> NewJob:

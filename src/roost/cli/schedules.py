@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
@@ -34,6 +35,9 @@ _RULE = (
     "interval",
     "starts_at",
     "ends_at",
+    "max_runs",
+    "alarm_after",
+    "alarm_unfinished_after",
 )
 
 
@@ -73,6 +77,13 @@ def rule_options(function: Callable[P, R]) -> Callable[P, R]:
             ),
             click.option("--starts-at", metavar="TIME", help="No fire before it (RFC 3339)."),
             click.option("--ends-at", metavar="TIME", help="No fire after it (RFC 3339)."),
+            click.option("--max-runs", type=click.IntRange(min=1), help="End after this many jobs."),
+            click.option(
+                "--alarm-after", metavar="DURATION", help="An event schedule_late where a job has not started by then."
+            ),
+            click.option(
+                "--alarm-unfinished-after", metavar="DURATION", help="The same where it has not succeeded by then."
+            ),
         )
     ):
         function = option(function)
@@ -283,6 +294,40 @@ def run_command(session: Session, name: str, wait: bool) -> int:
     return 0
 
 
+@command.command("backfill")
+@NAME
+@click.option("--first", type=times.MOMENT, required=True, help="From this time on.")
+@click.option("--last", type=times.MOMENT, required=True, help="Up to this time.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many jobs.")
+@click.option("--dry-run", is_flag=True, help="Only show which instants these are.")
+@writing
+@pass_session
+def backfill_command(session: Session, name: str, first: datetime, last: datetime, limit: int, dry_run: bool) -> None:
+    """Make the jobs of past instants that have none yet."""
+    from roost.wire.contract import BACKFILL_SCHEDULE
+    from roost.wire.schedules import BackfillSchedule
+
+    request = BackfillSchedule(
+        name=name,
+        first=first,
+        last=last,
+        limit=limit,
+        dry_run=dry_run,
+        actor=session.who(),
+    )
+    made = session.send(BACKFILL_SCHEDULE, request)
+
+    def show() -> None:
+        for place, fire in enumerate(made.fires):
+            output.say(f"{times.full(fire)}  {made.jobs[place] if made.jobs else output.faint('no job made')}")
+        if not made.fires:
+            output.say("no instant without a job")
+        elif made.more:
+            output.say(output.faint("there are more: raise --limit, or go on from the last"))
+
+    output.emit_one(made, session.format, show, lambda: "\n".join(str(job) for job in made.jobs))
+
+
 @command.command("delete")
 @NAME
 @writing
@@ -348,6 +393,7 @@ def _show(session: Session, schedule: Schedule) -> None:
                 ("next fire", times.full(schedule.next_fire)),
                 ("last fire", times.full(schedule.last_fire)),
                 ("last job", schedule.last_job),
+                ("jobs made", schedule.runs or ""),
                 *_policies(schedule.rule),
                 ("after the last", "removed" if schedule.remove_after_last else ""),
                 ("changed", times.full(schedule.changed_at)),

@@ -20,11 +20,14 @@ from roost.domain.zones import gap_end, instants_of, load_zone, parse_timestamp
 from roost.errors import InvalidDuration, InvalidRequest
 
 SHORTEST_INTERVAL_MS = 100
+SHORTEST_ALARM_MS = 1000
 MOST_MISSED = 1000
 MOST_ON_TIME = 1000
 """Bounds of one `plan`: at most this many catch-ups, and at most this many fires inside the grace window."""
 
 OverlapPolicy = Literal["allow", "skip", "queue", "replace"]
+Expected = Literal["start", "success"]
+"""What an alarm is about."""
 OverlapDecision = Literal["fire", "skip", "queue", "replace"]
 
 
@@ -41,6 +44,9 @@ class ScheduleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     * ``overlap``: what a fire does while a job of an earlier fire is unfinished.
     * ``jitter``: each job may start up to this much later than its instant.
     * ``starts_at``, ``ends_at``: RFC 3339; no fire before the one or after the other.
+    * ``max_runs``: the schedule ends after this many jobs.
+    * ``alarm_after``, ``alarm_unfinished_after``: durations after an instant by which its job must have started, or
+      succeeded; where it has not, an event ``schedule_late`` says so, and ``schedule_on_time`` where it succeeded in time.
     """
 
     cron: str | None = None
@@ -57,6 +63,9 @@ class ScheduleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     interval: Literal["anchored", "after_completion"] = "anchored"
     starts_at: str | None = None
     ends_at: str | None = None
+    max_runs: int | None = None
+    alarm_after: str | None = None
+    alarm_unfinished_after: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +108,14 @@ def validate(rule: ScheduleRule, path: str = "") -> None:
             "interval is for every only", path=at(path, "interval"), help="remove it, or replace cron or at by every"
         )
     _validate_bounds(rule, path)
+    if rule.max_runs is not None and rule.max_runs < 1:
+        raise InvalidRequest("max_runs must be at least 1", path=at(path, "max_runs"), help="leave it out for no end")
+    for field in ("alarm_after", "alarm_unfinished_after"):
+        text = getattr(rule, field)
+        if text is not None and parse_duration(text, path=at(path, field)) < SHORTEST_ALARM_MS:
+            raise InvalidDuration(
+                f"{field} must be at least {SHORTEST_ALARM_MS // 1000}s", path=at(path, field), help="use a longer one"
+            )
     if rule.cron is not None:
         parse_cron(rule.cron, path=at(path, "cron"))
     elif rule.every is not None:
@@ -194,6 +211,16 @@ def plan(rule: ScheduleRule, next_fire_ms: int, now_ms: int, anchor_ms: int) -> 
         on_time.append(instant)
         following = None
     return Plan(fires=caught_up + on_time, missed=missed_total - len(caught_up), next_fire=following)
+
+
+def alarms(rule: ScheduleRule, instant_ms: int) -> list[tuple[Expected, int]]:
+    """What an instant's job must have done, and by when."""
+    expected: list[tuple[Expected, int]] = []
+    if rule.alarm_after is not None:
+        expected.append(("start", instant_ms + parse_duration(rule.alarm_after)))
+    if rule.alarm_unfinished_after is not None:
+        expected.append(("success", instant_ms + parse_duration(rule.alarm_unfinished_after)))
+    return expected
 
 
 def awaits_completion(rule: ScheduleRule) -> bool:

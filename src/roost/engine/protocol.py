@@ -145,6 +145,8 @@ class Effects(msgspec.Struct, array_like=True):
     """A job ended that others wait for; only this node carries it on, the others' timers are for when it dies."""
     chores: bool = False
     """A bulk operation or an index has something to do."""
+    rules: bool = False
+    """A queue's rules were edited: who has a copy reads them again."""
 
 
 class Applied(msgspec.Struct, array_like=True):

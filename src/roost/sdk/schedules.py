@@ -53,6 +53,9 @@ def schedule_rule(
     interval: Literal["anchored", "after_completion"],
     starts_at: datetime | str | None,
     ends_at: datetime | str | None,
+    max_runs: int | None,
+    alarm_after: DurationLike | None,
+    alarm_unfinished_after: DurationLike | None,
 ) -> ScheduleRule:
     """A checked rule; raises `InvalidCron`, `InvalidZone`, `InvalidDuration` or `InvalidRequest`."""
     rule = ScheduleRule(
@@ -70,6 +73,11 @@ def schedule_rule(
         interval=interval,
         starts_at=_moment(starts_at),
         ends_at=_moment(ends_at),
+        max_runs=max_runs,
+        alarm_after=None if alarm_after is None else duration_text(alarm_after, "schedule.alarm_after"),
+        alarm_unfinished_after=None
+        if alarm_unfinished_after is None
+        else duration_text(alarm_unfinished_after, "schedule.alarm_unfinished_after"),
     )
     validate(rule, "schedule")
     return rule

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import datetime
 
 from roost.domain import schedule as rules
 from roost.domain.states import TERMINAL
-from roost.engine.protocol import Fire, FireSchedule
+from roost.engine.protocol import Fire, FireSchedule, FireSchedules
 from roost.engine.reading import ScheduleFacts
 from roost.errors import InvalidRequest, NotFound, RoostError, TooLarge
 from roost.service.core import Core
@@ -37,32 +36,42 @@ class Planner:
             if not due.schedule_queued and (due.schedule_at is None or due.schedule_at > core.now()):
                 return due.schedule_at
             found = await core.read(core.reader.due_schedules, core.now(), LIMIT)
-            # Together, so that a store with many writing sides uses them.
-            results = await asyncio.gather(*(self._fire(facts) for facts in found), return_exceptions=True)
-            for facts, result in zip(found, results, strict=True):
-                if isinstance(result, RoostError) and not isinstance(result, STORE_FAILURES):
-                    # One schedule that cannot fire keeps no other from it.
-                    log.error("schedule %s could not fire: %s", facts.name, result)
-                elif isinstance(result, BaseException):
-                    raise result
-            if not any(result is True for result in results):
+            now = core.now()
+            planned = [action for facts in found if (action := await self._plan(facts, now)) is not None]
+            if not await self._carry_out(planned, now):
                 # Other nodes were first with all of them, or their clocks and ours differ by a moment.
                 return core.now() + _RETRY_MS
 
-    async def _fire(self, facts: ScheduleFacts) -> bool:
-        """Whether this node made the fire."""
+    async def _carry_out(self, planned: list[FireSchedule], now: int) -> bool:
+        """Whether this node made any of the fires; all of them share a transaction."""
+        if not planned:
+            return False
         core = self._core
-        now = core.now()
+        try:
+            return (await core.act_for_itself(FireSchedules(planned), now)).count > 0
+        except STORE_FAILURES:
+            raise
+        except RoostError:
+            # One schedule that cannot fire keeps no other from it.
+            made = False
+            for action in planned:
+                try:
+                    made |= (await core.act_for_itself(action, now)).count > 0
+                except STORE_FAILURES:
+                    raise
+                except RoostError as refused:
+                    log.error("schedule %s could not fire: %s", action.name, refused)
+            return made
+
+    async def _plan(self, facts: ScheduleFacts, now: int) -> FireSchedule | None:
+        """What a schedule does now."""
         unfinished = facts.last_job_state is not None and facts.last_job_state not in TERMINAL
         if facts.queued and not unfinished:
             ended_at = await self._ended_at(facts, now) if rules.awaits_completion(facts.rule) else None
-            action = self._after(facts, ended_at) if ended_at is not None else self._from_queue(facts, now)
-        elif facts.next_fire is not None:
-            action = self._due(facts, facts.next_fire, now, unfinished)
-        else:
-            return False
-        acted = await core.act_for_itself(action, now)
-        return acted.count > 0
+            return self._after(facts, ended_at) if ended_at is not None else self._from_queue(facts, now)
+        if facts.next_fire is not None:
+            return self._due(facts, facts.next_fire, now, unfinished)
+        return None
 
     async def _ended_at(self, facts: ScheduleFacts, now: int) -> int:
         """When the last job ended; now where it was deleted meanwhile."""
@@ -76,7 +85,7 @@ class Planner:
 
     def _after(self, facts: ScheduleFacts, ended_at: int) -> FireSchedule:
         """The last job ended: now the next fire is known."""
-        next_fire = rules.next_fire(facts.rule, ended_at, facts.created_at)
+        next_fire = None if _left(facts) == 0 else rules.next_fire(facts.rule, ended_at, facts.created_at)
         return FireSchedule(
             name=facts.name,
             expected=facts.next_fire,
@@ -101,14 +110,20 @@ class Planner:
     def _due(self, facts: ScheduleFacts, expected: int, now: int, unfinished: bool) -> FireSchedule:
         rule = facts.rule
         plan = rules.plan(rule, expected, now, facts.created_at)
-        fires = [Fire(expected, "missed", None)] if plan.missed else []
+        fires = [Fire(expected, "missed", None, alarms=rules.alarms(rule, expected))] if plan.missed else []
         queued, previous = facts.queued, facts.last_job if unfinished else None
+        left = _left(facts)
         for place, instant in enumerate(plan.fires):
+            if left == 0:
+                break
             decision = rules.decide_overlap(rule.overlap, unfinished, queued)
+            if left is not None and decision != "skip":
+                left -= 1
             if decision == "replace":
                 # Of many at once each would end the one before it: only the last is made.
                 if place < len(plan.fires) - 1:
                     fires.append(Fire(instant, "replaced", None))
+                    left = _left(facts)
                     continue
                 fire = self._create(facts, instant, now)
                 fire.cancel_job = previous
@@ -120,10 +135,10 @@ class Planner:
                 queued = True
                 fires.append(Fire(instant, "queued", None))
             else:
-                fires.append(Fire(instant, "skipped", None))
+                fires.append(Fire(instant, "skipped", None, alarms=rules.alarms(rule, instant)))
         made = any(fire.row is not None for fire in fires)
-        next_fire, waits = plan.next_fire, False
-        if rules.awaits_completion(rule) and next_fire is None:
+        next_fire, waits = None if left == 0 else plan.next_fire, False
+        if left != 0 and rules.awaits_completion(rule) and next_fire is None:
             waits = made or previous is not None
             if not waits:
                 next_fire = rules.next_fire(rule, now, facts.created_at)
@@ -142,10 +157,16 @@ class Planner:
     def _create(self, facts: ScheduleFacts, instant: int, now: int) -> Fire:
         """The fire with its job; skipped, and logged, where the job is refused."""
         core = self._core
+        alarms = rules.alarms(facts.rule, instant)
         start_at = rules.jittered(facts.rule, instant, core.rng())
         try:
             row = job_row(core, facts.name, facts.job, instant, now, start_at=start_at, watched=watches(facts.rule))
         except (InvalidRequest, TooLarge) as error:
             log.error("schedule %s fired, but its job is refused: %s", facts.name, error)
-            return Fire(instant, "skipped", None)
-        return Fire(instant, "fired", row)
+            return Fire(instant, "skipped", None, alarms=alarms)
+        return Fire(instant, "fired", row, alarms=alarms)
+
+
+def _left(facts: ScheduleFacts) -> int | None:
+    """How many more jobs its fires may make; None: any number."""
+    return None if facts.rule.max_runs is None else max(0, facts.rule.max_runs - facts.runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -35,6 +36,8 @@ class Schedule(Wire, kw_only=True):
     next_fire: str | None = None
     last_fire: str | None = None
     last_job: JobId | None = None
+    runs: int = 0
+    """How many jobs its fires made."""
     created_at: str
     changed_at: str
 
@@ -74,8 +77,33 @@ class ListRuns(Wire, kw_only=True):
     cursor: str | None = None
 
 
+class BackfillSchedule(Wire, kw_only=True):
+    """Make the jobs of instants from ``first`` to ``last`` that have none yet, whatever the overlap policy says.
+
+    At most ``limit``, oldest first; ``dry_run`` only tells which instants these are.
+    """
+
+    name: Name = ""
+    first: datetime
+    last: datetime
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    dry_run: bool = False
+    actor: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class Backfilled(Wire, kw_only=True):
+    """The instants and the jobs that were made for them (none for a dry run); ``more``: the limit was reached."""
+
+    fires: list[str]
+    jobs: list[JobId] = []
+    more: bool = False
+
+
 class Run(Wire, kw_only=True):
-    """One fire: the instant, what became of it (fired, skipped, queued, missed, replaced, run_now) and its job."""
+    """One fire: the instant, what became of it and its job.
+
+    ``outcome`` is fired, skipped, queued, missed, replaced, run_now or backfilled.
+    """
 
     fire_at: str
     fired_at: str

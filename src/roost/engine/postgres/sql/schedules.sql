@@ -13,7 +13,8 @@ DELETE FROM schedule WHERE name = :name;
 
 -- name: schedule_advance
 -- N nodes plan the same fire; the one whose expectation still holds makes it.
-UPDATE schedule SET next_fire = :next_fire, last_fire = coalesce(:last_fire::bigint, last_fire), queued = :queued
+UPDATE schedule SET next_fire = :next_fire, last_fire = coalesce(:last_fire::bigint, last_fire), queued = :queued,
+  runs = runs + :made
 WHERE name = :name AND paused = 0 AND next_fire IS NOT DISTINCT FROM :expected::bigint AND queued = :was_queued;
 
 -- name: schedule_last_job
@@ -28,3 +29,27 @@ SELECT :schedule, (value ->> 0)::bigint, :now, value ->> 1, (value ->> 2)::bigin
 ON CONFLICT (schedule, fire_at) DO UPDATE SET outcome = excluded.outcome, job_id = excluded.job_id,
   fired_at = excluded.fired_at
 WHERE fire.job_id IS NULL;
+
+-- name: fires_made
+-- Instants in this range that have a job already.
+SELECT coalesce(json_agg(fire_at)::text, '[]') FROM fire
+WHERE schedule = :schedule AND job_id IS NOT NULL AND fire_at BETWEEN :first AND :last;
+
+-- name: alarm_put
+INSERT INTO alarm (schedule, fire_at, job_id, expected, due_at)
+SELECT :schedule, (value ->> 0)::bigint, (value ->> 1)::bigint, value ->> 2, (value ->> 3)::bigint
+FROM json_array_elements(:rows::json) WITH ORDINALITY AS e (value, place) ORDER BY place;
+
+-- name: alarms_due
+-- When the job was first started and ended, if it is there. Locked, so that of many nodes one raises the alarm.
+WITH late AS MATERIALIZED (
+  SELECT id, schedule, fire_at, job_id, expected, due_at FROM alarm
+  WHERE due_at <= :now ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+SELECT coalesce(json_agg(json_build_array(a.id, a.schedule, a.fire_at, a.job_id, a.expected, a.due_at, j.state,
+  coalesce((SELECT min(t.started_at) FROM attempt t WHERE t.job_id = j.id), j.started_at), j.finished_at)
+  ORDER BY a.due_at, a.id)::text, '[]')
+FROM late a LEFT JOIN job j ON j.id = a.job_id;
+
+-- name: alarm_delete
+DELETE FROM alarm WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]);

@@ -54,7 +54,7 @@ WHERE h.id < :before_id ORDER BY h.id DESC LIMIT :limit;
 -- Ready jobs of the queue that go before this one, counted no further than anybody wants to know.
 SELECT count(*) FROM (
   SELECT 1 FROM job
-  WHERE state = 'ready' AND queue = :queue AND (priority > :priority OR (priority = :priority AND id < :id)) LIMIT 10000
+  WHERE state = 'ready' AND queue = :queue AND (rank, id) < ((SELECT rank FROM job WHERE id = :id), :id) LIMIT 10000
 );
 
 -- name: queue_states
@@ -72,27 +72,29 @@ SELECT name, paused_at, paused_by, rules FROM queue ORDER BY name;
 SELECT DISTINCT queue, state FROM job WHERE finished_at IS NOT NULL;
 
 -- name: schedule_rows
-SELECT name, rule, job, paused, remove_after_last, next_fire, last_fire, last_job, created_at, changed_at
+SELECT name, rule, job, paused, remove_after_last, next_fire, last_fire, last_job, created_at, changed_at,
+  runs
 FROM schedule ORDER BY name;
 
 -- name: schedule_row
-SELECT name, rule, job, paused, remove_after_last, next_fire, last_fire, last_job, created_at, changed_at
+SELECT name, rule, job, paused, remove_after_last, next_fire, last_fire, last_job, created_at, changed_at,
+  runs
 FROM schedule WHERE name = :name;
 
 -- name: schedule_fact
 SELECT s.name, s.rule, s.job, s.paused, s.remove_after_last, s.next_fire, s.last_fire, s.created_at, s.queued, s.last_job,
-  j.state
+  j.state, s.runs
 FROM schedule s LEFT JOIN job j ON j.id = s.last_job WHERE s.name = :name;
 
 -- name: schedules_due
 SELECT s.name, s.rule, s.job, s.paused, s.remove_after_last, s.next_fire, s.last_fire, s.created_at, s.queued, s.last_job,
-  j.state
+  j.state, s.runs
 FROM schedule s LEFT JOIN job j ON j.id = s.last_job
 WHERE s.paused = 0 AND s.next_fire IS NOT NULL AND s.next_fire <= :now ORDER BY s.next_fire LIMIT :limit;
 
 -- name: schedules_queued
 SELECT s.name, s.rule, s.job, s.paused, s.remove_after_last, s.next_fire, s.last_fire, s.created_at, s.queued, s.last_job,
-  j.state
+  j.state, s.runs
 FROM schedule s LEFT JOIN job j ON j.id = s.last_job
 WHERE s.paused = 0 AND s.queued = 1 AND (j.id IS NULL OR j.finished_at IS NOT NULL) ORDER BY s.name LIMIT :limit;
 
@@ -107,10 +109,12 @@ FROM worker w WHERE w.seen_at >= :since ORDER BY w.id;
 
 -- name: due_job
 SELECT min(at) FROM (
-  SELECT (SELECT min(run_at) FROM job WHERE state = 'waiting') AS at
+  SELECT (SELECT min(run_at) FROM job WHERE state = 'waiting' AND run_at IS NOT NULL) AS at
   UNION ALL SELECT (SELECT min(expires_at) FROM job WHERE expires_at IS NOT NULL AND state IN ('waiting', 'ready', 'held'))
   UNION ALL SELECT (SELECT min(deadline_at) FROM job WHERE deadline_at IS NOT NULL AND finished_at IS NULL AND flags & 1 = 0)
   UNION ALL SELECT (SELECT min(deadline) FROM hold WHERE state = 'open')
+  UNION ALL SELECT (SELECT min(next_at) FROM limiter WHERE next_at IS NOT NULL)
+  UNION ALL SELECT (SELECT min(due_at) FROM alarm)
 );
 
 -- name: due_lease

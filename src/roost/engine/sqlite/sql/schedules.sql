@@ -13,7 +13,8 @@ DELETE FROM schedule WHERE name = :name;
 
 -- name: schedule_advance
 -- N nodes plan the same fire; the one whose expectation still holds makes it.
-UPDATE schedule SET next_fire = :next_fire, last_fire = coalesce(:last_fire, last_fire), queued = :queued
+UPDATE schedule SET next_fire = :next_fire, last_fire = coalesce(:last_fire, last_fire), queued = :queued,
+  runs = runs + :made
 WHERE name = :name AND paused = 0 AND next_fire IS :expected AND queued = :was_queued;
 
 -- name: schedule_last_job
@@ -28,3 +29,24 @@ SELECT :schedule, value ->> 0, :now, value ->> 1, value ->> 2 FROM json_each(:ro
 ON CONFLICT (schedule, fire_at) DO UPDATE SET outcome = excluded.outcome, job_id = excluded.job_id,
   fired_at = excluded.fired_at
 WHERE fire.job_id IS NULL;
+
+-- name: fires_made
+-- Instants in this range that have a job already.
+SELECT json_group_array(fire_at) FROM fire
+WHERE schedule = :schedule AND job_id IS NOT NULL AND fire_at BETWEEN :first AND :last;
+
+-- name: alarm_put
+INSERT INTO alarm (schedule, fire_at, job_id, expected, due_at)
+SELECT :schedule, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:rows) ORDER BY key;
+
+-- name: alarms_due
+-- When the job was first started and ended, if it is there.
+SELECT json_group_array(json_array(id, schedule, fire_at, job_id, expected, due_at, state, started_at, finished_at)) FROM (
+  SELECT a.id, a.schedule, a.fire_at, a.job_id, a.expected, a.due_at, j.state, j.finished_at,
+    coalesce((SELECT min(t.started_at) FROM attempt t WHERE t.job_id = j.id), j.started_at) AS started_at
+  FROM alarm a LEFT JOIN job j ON j.id = a.job_id
+  WHERE a.due_at <= :now ORDER BY a.due_at, a.id LIMIT :limit
+);
+
+-- name: alarm_delete
+DELETE FROM alarm WHERE id IN (SELECT value FROM json_each(:ids));
