@@ -59,6 +59,8 @@ class Bench:
     store: Store
     engine: Engine
     now: int = START
+    fed: bool = True
+    """Whether the feed can be replayed to the store's state in the end; not where a test takes events away."""
     tokens: Any = field(default_factory=lambda: (f"token{number:027d}" for number in itertools.count(1)))
 
     @property

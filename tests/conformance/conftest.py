@@ -10,6 +10,7 @@ import pytest
 
 from roost.engine.opening import open_store
 from tests.conformance.bench import Bench, seeded
+from tests.support.feed import Replay
 from tests.support.postgres import PostgresServer
 
 ENGINES = ["memory", "file", "postgresql"]
@@ -42,7 +43,13 @@ def bench(store_url: str) -> Iterator[Bench]:
     """An open store with its engine."""
     store = open_store(store_url, "embedded", rng=seeded())
     engine = store.engine()
-    yield Bench(store, engine)
+    bench = Bench(store, engine)
+    yield bench
+    if bench.fed:
+        # Whatever a test did to its jobs, by whatever path: the feed tells it, each change once and in order.
+        replay = Replay()
+        replay.read(store.reader)
+        replay.check(store.reader)
     engine.close()
     store.close()
 

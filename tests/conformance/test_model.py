@@ -27,6 +27,7 @@ from roost.domain.states import TERMINAL, State
 from roost.engine.opening import open_store
 from roost.engine.protocol import CancelJobs, Reap, ReopenJobs
 from tests.conformance.bench import LEASE, Bench, row
+from tests.support.feed import Replay
 from tests.support.postgres import PostgresServer
 
 RETRY = RetryRule(retries=2, backoff="fixed", base="10s", jitter=0)
@@ -243,6 +244,9 @@ class Lives(RuleBasedStateMachine):
         assert self.bench.reader.states(sorted(jobs)) == {id: job.state for id, job in jobs.items()}
 
     def teardown(self) -> None:
+        replay: Replay = self.bench.__dict__.setdefault("replay", Replay())
+        replay.read(self.bench.reader)
+        replay.check(self.bench.reader)
         for job in getattr(self, "jobs", {}).values():
             told = self.bench.job(job.id)
             assert (told.attempt, told.failures) == (job.attempt, job.failures)

@@ -72,6 +72,8 @@ class FeedReader:
             with self._session() as session:
                 recent = [row[0] for row in session.rows("feed_tail", limit=TAIL)]
                 newest = recent[0] if recent else 0
+                if len(recent) < TAIL:
+                    recent.append(session.one("feed_floor"))
                 solid = newest
                 for later, earlier in pairwise(recent):
                     if later - 1 > max(earlier, settled):

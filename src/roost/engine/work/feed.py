@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from roost.domain.feed import EventType, Fact, packed
+from roost.domain.feed import EventType, Fact, packed, unpacked
 from roost.domain.records import Shape
 from roost.domain.states import TERMINAL, State
 from roost.engine.driver import Transaction
@@ -16,17 +18,46 @@ def tell(transaction: Transaction, type: str, ids: list[int], data: dict[str, An
     transaction.facts.append(Fact(type, packed(ids), data or {}))
 
 
-def tell_record(transaction: Transaction, job: int | None, type: str, actor: str, data: dict[str, Any]) -> None:
-    """What `roost.engine.actions.moves.record` records; who ended a job is added to the fact that it ended."""
-    told = {**data, "actor": actor} if actor else data
-    if job is not None and type in TERMINAL:
-        for fact in reversed(transaction.facts):
-            if fact.type == type and fact.ids == [job]:
-                fact.data = {**fact.data, **told}
-                return
-    if job is None and type == EventType.JOB_DELETED and "id" in data:
-        job = data["id"]
-    tell(transaction, type, [] if job is None else [job], told)
+def tell_records(transaction: Transaction, records: list[tuple[int | None, str, str, dict[str, Any]]]) -> None:
+    """What `roost.engine.work.moves.record` records; who ended jobs is added to the fact that they ended."""
+    told = [(_job(record), record[1], pack((record[2], record[3])), record) for record in records]
+    for (type, _), same in groupby(told, key=itemgetter(1, 2)):
+        group = list(same)
+        actor, data = group[0][3][2:]
+        ids = [job for job, *_ in group if job is not None]
+        if type in TERMINAL and ids:
+            ids = _add_to_ended(transaction.facts, type, ids, _with_actor(data, actor))
+        if ids or group[0][0] is None:
+            tell(transaction, type, ids, _with_actor(data, actor))
+
+
+def _job(record: tuple[int | None, str, str, dict[str, Any]]) -> int | None:
+    job, type, _, data = record
+    # The record of a deletion stands with no job, or it would be deleted with it.
+    return data.get("id") if job is None and type == EventType.JOB_DELETED else job
+
+
+def _with_actor(data: dict[str, Any], actor: str) -> dict[str, Any]:
+    return {**data, "actor": actor} if actor else data
+
+
+def _add_to_ended(facts: list[Fact], type: str, ids: list[int], data: dict[str, Any]) -> list[int]:
+    """Add ``data`` to what was told of these jobs' end; those of whom nothing was told."""
+    left = set(ids)
+    for place in range(len(facts) - 1, -1, -1):
+        fact = facts[place]
+        if fact.type != type or not left:
+            continue
+        found = [id for id in unpacked(fact.ids) if id in left]
+        if not found:
+            continue
+        left.difference_update(found)
+        others = [id for id in unpacked(fact.ids) if id not in set(found)]
+        facts[place : place + 1] = [
+            *([Fact(type, packed(others), fact.data)] if others else []),
+            Fact(type, packed(found), {**fact.data, **data}),
+        ]
+    return [id for id in ids if id in left]
 
 
 def write(transaction: Transaction, now: int) -> bool:

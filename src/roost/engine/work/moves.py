@@ -9,7 +9,7 @@ from roost.domain.states import TERMINAL, Event, follow
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
 from roost.engine.work.changes import Change, follow_up
-from roost.engine.work.feed import tell_record
+from roost.engine.work.feed import tell_records
 from roost.engine.work.texts import pack
 
 
@@ -51,5 +51,4 @@ def record(transaction: Transaction, events: list[tuple[int | None, str, str, di
     if events:
         rows = [(job, type, actor or None, pack(data) if data else None) for job, type, actor, data in events]
         transaction.run("event_put", rows=pack(rows), now=now)
-        for job, type, actor, data in events:
-            tell_record(transaction, job, type, actor, data)
+        tell_records(transaction, events)
