@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "queues": ("roost.cli.queues", "Look at, pause and edit queues."),
     "schedules": ("roost.cli.schedules", "Create, look at and steer schedules."),
     "approvals": ("roost.cli.approvals", "Look at and decide what waits for a person."),
+    "webhooks": ("roost.cli.webhooks", "Endpoints that are told of events, and what was sent to them."),
+    "sources": ("roost.cli.sources", "Whose webhooks become jobs."),
     "workers": ("roost.cli.workers", "List the workers heard of lately."),
     "doctor": ("roost.cli.doctor", "Check this machine, the store and the promises it can keep."),
     "db": ("roost.cli.db", "The store's schema."),

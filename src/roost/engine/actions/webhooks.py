@@ -164,6 +164,7 @@ def _ping(transaction: Transaction, action: PingWebhook, now: int) -> Acted:
     if _locked(transaction, action.name).disabled_at is not None:
         raise Conflict(f"the webhook {action.name!r} is disabled", path="name", help="enable it first")
     _insert(transaction, action.name, [action.delivery], now)
+    _record(transaction, "webhook_tested", action.name, action.actor, now)
     found = transaction.rows("delivery_rows", name=action.name, before=2**62, state=None, limit=1)
     summary = hookrows.delivery_summary(found[0])
     return Acted(encode(summary).decode(), Effects(), 1)
