@@ -1,7 +1,7 @@
 """The query language: one line of text to a list of terms, all of which a job must match.
 
-``state:failed queue:mail* -tag.env:test input.user.id:42 created:>24h "timed out"``. The same text works in the dashboard,
-the URL, the API, the command line and bulk operations. Nothing here knows of SQL: the engine turns terms into it.
+``state:failed queue:mail* -tag.env:test input.user.id:42 created:>24h "timed out"``. The same text works in the
+dashboard, the URL, the API, the command line and bulk operations. Nothing here knows of SQL: the engine makes it.
 """
 
 from __future__ import annotations

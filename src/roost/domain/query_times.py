@@ -36,7 +36,7 @@ def moment(word: str, now: int, position: int) -> tuple[int, int | None, bool]:
         return now - parse_duration(word), None, True
     except (ValueError, OverflowError, InvalidDuration):
         raise InvalidQuery(
-            f"{ascii(word[:40])} is not a time (character {position + 1})", position=position, help=_HELP
+            f"{word[:40]!a} is not a time (character {position + 1})", position=position, help=_HELP
         ) from None
 
 

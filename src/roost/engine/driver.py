@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from roost.engine.searching.dialects import Dialect
+
 from roost.domain.feed import Fact
 
 T = TypeVar("T")
@@ -36,6 +38,12 @@ class Transaction(Protocol):
         """All rows."""
         ...
 
+    def query(self, sql: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+        """All rows of a statement that `roost.engine.searching` composed."""
+        ...
+
+    @property
+    def dialect(self) -> Dialect: ...
     def allocate(self, count: int) -> list[int]:
         """``count`` new job ids in the order they will be told apart by."""
         ...

@@ -1,7 +1,8 @@
-"""Lists with filters: conditions from a fixed table, values only ever as parameters."""
+"""Lists of jobs: their columns, their cursors, and their filters as a query."""
 
 from __future__ import annotations
 
+from roost.domain.query import Query, Term, Value
 from roost.errors import InvalidCursor
 from roost.wire.codec import milliseconds
 from roost.wire.jobs import ListJobs
@@ -21,34 +22,22 @@ def cursor_id(cursor: str | None) -> int | None:
     return int(cursor)
 
 
-def jobs(query: ListJobs) -> tuple[str, dict[str, object]]:
-    """The statement and its parameters for one page and one row more; newest first, by id."""
-    conditions: list[str] = []
-    parameters: dict[str, object] = {"limit": query.limit + 1}
-    for column, values in (("state", query.state), ("queue", query.queue), ("kind", query.kind)):
-        if values:
-            names = [f"{column}_{place}" for place in range(len(values))]
-            conditions.append(f"{column} IN ({', '.join(':' + name for name in names)})")
-            parameters |= {name: str(value) for name, value in zip(names, values, strict=True)}
-    if query.schedule is not None:
-        conditions.append("id IN (SELECT job_id FROM fire WHERE schedule = :schedule)")
-        parameters["schedule"] = query.schedule
-    if query.batch is not None:
-        conditions.append("id IN (SELECT job_id FROM batch_member WHERE batch_id = :batch)")
-        parameters["batch"] = query.batch
-    if query.parent is not None:
-        conditions.append("id IN (SELECT job_id FROM child WHERE parent_id = :parent)")
-        parameters["parent"] = query.parent
-    if query.created_after is not None:
-        conditions.append("created_at >= :created_after")
-        parameters["created_after"] = milliseconds(query.created_after, "created_after")
-    if query.created_before is not None:
-        conditions.append("created_at < :created_before")
-        parameters["created_before"] = milliseconds(query.created_before, "created_before")
-    before = cursor_id(query.cursor)
-    if before is not None:
-        conditions.append("id < :before")
-        parameters["before"] = before
-    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    # Column and parameter names come from the tables above alone.
-    return f"SELECT {COLUMNS} FROM job {where}ORDER BY id DESC LIMIT :limit", parameters  # noqa: S608
+def query(request: ListJobs) -> Query:
+    """A list's filters as the terms of a query."""
+    terms = [
+        Term(field, "=", tuple(Value(str(value)) for value in values))
+        for field, values in (
+            ("state", request.state),
+            ("queue", request.queue),
+            ("kind", request.kind),
+            ("schedule", None if request.schedule is None else [request.schedule]),
+        )
+        if values
+    ]
+    for name, operator, moment in (
+        ("created_after", ">=", request.created_after),
+        ("created_before", "<", request.created_before),
+    ):
+        if moment is not None:
+            terms.append(Term("created", operator, (Value("", "number", milliseconds(moment, name)),)))  # type: ignore[arg-type]
+    return Query(tuple(terms), 0)

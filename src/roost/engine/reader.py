@@ -64,11 +64,8 @@ class SqlReader(SqlHookReader):
 
     def jobs(self, query: ListJobs) -> JobPage:
         """A page of jobs, newest first."""
-        sql, parameters = listing.jobs(query)
-        with self._session() as session:
-            found = session.query(sql, parameters)
-        page = [rows.summary(row) for row in found[: query.limit]]
-        return JobPage(jobs=page, cursor=str(page[-1].id) if len(found) > query.limit else None)
+        found, last = self.searches.page(listing.query(query), query.limit, listing.cursor_id(query.cursor))
+        return JobPage(jobs=found, cursor=None if last is None else str(last))
 
     def states(self, ids: list[int]) -> dict[int, State]:
         """The states of those of ``ids`` that are there."""

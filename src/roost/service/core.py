@@ -24,6 +24,7 @@ from roost.service.health import Health
 from roost.service.hub import Hub
 from roost.service.ids import Ids, Rng
 from roost.service.rules import Rules
+from roost.service.facets import FacetCache
 from roost.service.seen import Seen
 from roost.wire.codec import Wire, decode, encode
 
@@ -100,6 +101,7 @@ class Core:
         self.health = health
         self.rules = rules
         self.seen = Seen()
+        self.facets = FacetCache()
         self.feed = Feed(self)
         self.version = ""
         self.url = ""

@@ -61,8 +61,6 @@ class Loops:
             self._carrier.wake()
         if effects.schedules:
             self._planner.wake()
-        self._bulks.wake()
-        self._indexer.wake()
         if effects.chores:
             self._bulks.wake()
             self._indexer.wake()
@@ -76,6 +74,8 @@ class Loops:
         self._reaper.wake()
         self._planner.wake()
         self._carrier.wake()
+        self._bulks.wake()
+        self._indexer.wake()
         self._webhooks.wake()
 
     def _regained(self) -> None:

@@ -193,7 +193,8 @@ class Runtime:
             self._core.feed.heed()
         if self._loops is not None:
             self._loops.heed(effects, self._core.now() + granted_ms if granted_ms else None, granted_ms)
-        if effects.fed or effects.ready or effects.ended or effects.due_at is not None or effects.schedules:
+        timed = effects.due_at is not None or effects.schedules or effects.chores
+        if effects.fed or effects.ready or effects.ended or timed:
             self._store.signals.announce(effects)
 
     def _hear(self, effects: Effects | None) -> None:
@@ -213,6 +214,8 @@ class Runtime:
             self._hub.feed(effects)
             if effects.fed:
                 self._core.feed.heed()
+            if effects.rules:
+                self._core.rules.expire()
             if self._loops is not None:
                 self._loops.heed(effects, None, 0)
 

@@ -11,7 +11,22 @@ import re
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from roost.wire import attempts, batches, events, flow, holds, jobs, kinds, outboxes, queues, schedules, server, webhooks
+from roost.wire import (
+    attempts,
+    batches,
+    bulk,
+    events,
+    flow,
+    holds,
+    jobs,
+    kinds,
+    outboxes,
+    queues,
+    schedules,
+    search,
+    server,
+    webhooks,
+)
 from roost.wire.codec import Wire
 
 Q = TypeVar("Q", bound=Wire)
@@ -206,6 +221,96 @@ CANCEL_BATCH = Operation(
 )
 SEND_SIGNAL = Operation(
     "signals.send", "POST", "/signals/{name}", flow.NewSignal, flow.SentSignal, "write", "Wake jobs that wait for it", 201
+)
+
+SEARCH_JOBS = Operation(
+    "jobs.search", "POST", "/jobs/search", search.SearchJobs, search.SearchPage, "read", "Jobs that match a query"
+)
+CHECK_QUERY = Operation(
+    "jobs.check_query",
+    "POST",
+    "/jobs/search/explain",
+    search.CheckQuery,
+    search.CheckedQuery,
+    "read",
+    "What a query means, and how it is answered",
+)
+JOB_FACETS = Operation(
+    "jobs.facets", "GET", "/jobs/facets", search.ListFacets, search.Facets, "read", "Values to complete a query with"
+)
+
+LIST_ERRORS = Operation(
+    "errors.list", "GET", "/errors", search.ListErrors, search.ErrorPage, "read", "Errors that are alike, in groups"
+)
+GET_ERROR = Operation(
+    "errors.get", "GET", "/errors/{fingerprint}", search.ErrorRef, search.ErrorDetail, "read", "A group of errors"
+)
+MUTE_ERROR = Operation(
+    "errors.mute", "POST", "/errors/{fingerprint}/mute", search.ErrorRef, search.ErrorGroup, "write", "Mute a group"
+)
+RESOLVE_ERROR = Operation(
+    "errors.resolve",
+    "POST",
+    "/errors/{fingerprint}/resolve",
+    search.ErrorRef,
+    search.ErrorGroup,
+    "write",
+    "It is repaired; open again when it comes back",
+)
+REOPEN_ERROR = Operation(
+    "errors.reopen", "POST", "/errors/{fingerprint}/reopen", search.ErrorRef, search.ErrorGroup, "write", "Open a group"
+)
+RETRY_ERROR = Operation(
+    "errors.retry",
+    "POST",
+    "/errors/{fingerprint}/retry",
+    search.ErrorRef,
+    bulk.BulkStarted,
+    "write",
+    "Run its failed jobs again, in bulk",
+    201,
+)
+
+LIST_VIEWS = Operation("views.list", "GET", "/views", jobs.Empty, search.Views, "read", "Saved queries")
+GET_VIEW = Operation("views.get", "GET", "/views/{name}", search.ViewRef, search.View, "read", "A saved query")
+PUT_VIEW = Operation("views.put", "PUT", "/views/{name}", search.PutView, search.View, "write", "Save a query")
+DELETE_VIEW = Operation(
+    "views.delete", "DELETE", "/views/{name}", search.ViewRef, jobs.Empty, "write", "Forget a saved query"
+)
+
+LIST_INDEXES = Operation("indexes.list", "GET", "/indexes", jobs.Empty, search.Indexes, "read", "Indexed paths of inputs")
+DECLARE_INDEX = Operation(
+    "indexes.declare", "POST", "/indexes", search.DeclareIndex, search.Indexes, "write", "Index a path of inputs"
+)
+REMOVE_INDEX = Operation(
+    "indexes.remove", "POST", "/indexes/remove", search.RemoveIndex, search.Indexes, "write", "Index it no more"
+)
+
+CREATE_BULK = Operation(
+    "bulk.create",
+    "POST",
+    "/bulk",
+    bulk.CreateBulk,
+    bulk.BulkStarted,
+    "write",
+    "Do something to all jobs that match a query",
+    201,
+)
+LIST_BULKS = Operation("bulk.list", "GET", "/bulk", bulk.ListBulks, bulk.Bulks, "read", "Bulk operations, last first")
+GET_BULK = Operation("bulk.get", "GET", "/bulk/{id}", bulk.BulkRef, bulk.Bulk, "read", "How far it is")
+BULK_RESULTS = Operation(
+    "bulk.results",
+    "GET",
+    "/bulk/{id}/results",
+    bulk.ListBulkResults,
+    bulk.BulkResults,
+    "read",
+    "Jobs it skipped or failed on, and why",
+)
+PAUSE_BULK = Operation("bulk.pause", "POST", "/bulk/{id}/pause", bulk.BulkRef, bulk.Bulk, "write", "Begin no further set")
+RESUME_BULK = Operation("bulk.resume", "POST", "/bulk/{id}/resume", bulk.BulkRef, bulk.Bulk, "write", "Go on")
+ABORT_BULK = Operation(
+    "bulk.abort", "POST", "/bulk/{id}/abort", bulk.BulkRef, bulk.Bulk, "write", "End it; what is done stays done"
 )
 
 LIST_QUEUES = Operation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -12,13 +13,14 @@ from roost.domain.records import JobFacts
 from roost.domain.states import Event, State, follow
 from roost.engine import rows
 from roost.engine.actions.jobs import facts_or_refuse
+from roost.engine.actions.sets import Refusals, judged
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Acted, DecideHold, Effects, ExtendHold
 from roost.engine.work.changes import note_due
 from roost.engine.work.feed import tell
 from roost.engine.work.moves import Move, apply
 from roost.engine.work.texts import pack
-from roost.errors import NotFound
+from roost.errors import Conflict, NotFound, RoostError
 from roost.wire.codec import encode
 
 
@@ -51,6 +53,34 @@ def decide(transaction: Transaction, action: DecideHold, now: int) -> Acted:
     tell(transaction, EventType.DECIDED, [job.id], told | ({"actor": action.actor} if action.actor else {}))
     apply(transaction, [_outcome(job, event, now, effects)], now, effects)
     return _answer(transaction, action.id, effects)
+
+
+def approve(
+    transaction: Transaction, ids: Iterable[int], now: int, effects: Effects, *, actor: str = "", note: str = ""
+) -> Refusals:
+    """Approve what is asked of any number of held jobs, as it is asked at this moment."""
+    jobs, refused = judged(transaction, ids, lambda facts: follow(facts.state, Event.APPROVE) and None)
+    text = transaction.one("holds_open_of", ids=pack([job.id for job in jobs]))
+    asked = {hold.job_id: hold for hold in msgspec.json.decode(text, type=list[holds.HoldFacts])}
+    moves: list[Move] = []
+    decided = []
+    for job in jobs:
+        hold = asked.get(job.id)
+        try:
+            if hold is None:
+                raise Conflict(f"job {job.id} has no open hold", path="id", help=f"roost jobs explain {job.id}")
+            event = holds.decide(hold, "approve", hold.subject_hash, None, now)
+        except RoostError as error:
+            refused[job.id] = error
+            continue
+        decided.append((hold.id, "approved", actor or None, note or None, None))
+        told = {"hold": hold.id, "decision": "approved", "subject_hash": hold.subject_hash}
+        tell(transaction, EventType.DECIDED, [job.id], told | ({"actor": actor} if actor else {}))
+        moves.append(_outcome(job, event, now, effects))
+    if decided and transaction.run("hold_decide", rows=pack(decided), now=now) != len(decided):
+        raise Retry
+    apply(transaction, moves, now, effects)
+    return refused
 
 
 def _outcome(job: JobFacts, event: Event, now: int, effects: Effects) -> Move:

@@ -13,6 +13,7 @@ from roost.domain.states import Event, State
 from roost.engine.actions.sets import Refusals, ask, inputs_of, judged, said
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
+from roost.engine.work import indexing
 from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.ordering import rank_again
 from roost.engine.work.texts import pack, unpack
@@ -56,6 +57,7 @@ def reopen(
     transaction.run("hold_outdate", ids=text)
     if edit.input is not None:
         transaction.run("job_edit_input", rows=pack([(facts.id, edit.input) for facts in accepted]))
+        indexing.renew(transaction, [(facts.id, facts.kind, edit.input) for facts in accepted], now)
     if edit.queue is not None:
         rows = [(facts.id, facts.state, edit.queue, facts.priority, None) for facts in accepted]
         if transaction.run("job_place", rows=pack(rows)) != len(rows):

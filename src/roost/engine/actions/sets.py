@@ -20,12 +20,11 @@ from roost.domain.tracked import is_tracked
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
 from roost.engine.work import flow, limiting
-from roost.engine.work.changes import Change, follow_up, note_due
+from roost.engine.work.changes import note_due
 from roost.engine.work.facts import facts_of
 from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.ordering import rank_again
 from roost.engine.work.settles import write
-from roost.engine.work.ordering import rank_again
 from roost.engine.work.texts import pack, unpack
 from roost.errors import Conflict, NotFound, RoostError
 
@@ -184,7 +183,6 @@ def _put(transaction: Transaction, placed: list[tuple[JobFacts, Placed]], now: i
         raise Retry
     moves: list[Move] = []
     asked: list[tuple[JobFacts, HoldRule]] = []
-    arrived: list[Change] = []
     for facts, at in placed:
         now_there = msgspec.structs.replace(facts, queue=at.queue, priority=at.priority, run_at=at.run_at)
         if at.hold is not None:
@@ -194,7 +192,7 @@ def _put(transaction: Transaction, placed: list[tuple[JobFacts, Placed]], now: i
             moves.append(Move(now_there, at.event, at.reason))
         elif facts.state is State.READY:
             # Nothing but its place changed: claims of that place learn of it as of any other ready job.
-            arrived.append(Change(facts.id, at.queue, State.READY, State.READY, None, facts.flags))
+            effects.ready[at.queue] = effects.ready.get(at.queue, 0) + 1
         if at.run_at is not None:
             note_due(effects, at.run_at)
     rank_again(transaction, [facts.id for facts, _ in placed], now)
@@ -202,7 +200,6 @@ def _put(transaction: Transaction, placed: list[tuple[JobFacts, Placed]], now: i
     if limited:
         limiting.moved(transaction, limited, now, effects)
     apply(transaction, moves, now, effects)
-    follow_up(transaction, arrived, now, effects)
     rank_again(transaction, [facts.id for facts, _ in placed], now)
     ask(transaction, asked, now, effects)
 

@@ -14,6 +14,7 @@ from roost.engine.driver import Retry, Transaction
 from roost.engine.postgres import statements
 from roost.engine.postgres.address import Address
 from roost.engine.postgres.connection import Session, command, lost, open_writer, refusal
+from roost.engine.searching.dialects import POSTGRES, Dialect
 from roost.errors import OutcomeUnknown, RoostError, StoreError, Unavailable
 
 T = TypeVar("T")
@@ -53,6 +54,15 @@ class PostgresTransaction:
     def rows(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
         """All rows."""
         return self._cursor.execute(self._statements[statement], parameters).fetchall()
+
+    def query(self, sql: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+        """All rows of a composed statement."""
+        return self._cursor.execute(statements.translate(sql), parameters).fetchall()
+
+    @property
+    def dialect(self) -> Dialect:
+        """How composed statements are written."""
+        return POSTGRES
 
     def allocate(self, count: int) -> list[int]:
         """Ids from the sequence, ascending; other transactions' may lie between them."""

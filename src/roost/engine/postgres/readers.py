@@ -12,6 +12,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from roost.engine.postgres import statements
 from roost.engine.postgres.address import Address
 from roost.engine.postgres.connection import READING, Connection, adapt, command, lost, prepare, refusal
+from roost.engine.searching.dialects import POSTGRES, Dialect
 from roost.errors import Unavailable
 
 READERS = 4
@@ -37,6 +38,22 @@ class PostgresSession:
     def query(self, sql: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
         """All rows of a composed statement."""
         return self._cursor.execute(statements.translate(sql), parameters).fetchall()
+
+    @property
+    def dialect(self) -> Dialect:
+        """How composed statements are written."""
+        return POSTGRES
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Each statement inside is cancelled after two seconds; raises `Unavailable`."""
+        self._cursor.execute("SET LOCAL statement_timeout = '2s'")
+        try:
+            yield
+        except psycopg.errors.QueryCanceled:
+            raise Unavailable(
+                "the search took too long", help="narrow it: a state, a tag, a time, an indexed path"
+            ) from None
 
 
 class Readers:

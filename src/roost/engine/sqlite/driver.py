@@ -12,6 +12,7 @@ import apsw
 from roost.domain.feed import Fact
 from roost.engine import catalogue
 from roost.engine.driver import Retry, Transaction
+from roost.engine.searching.dialects import SQLITE, Dialect
 from roost.errors import RoostError, StoreError, Unavailable
 
 T = TypeVar("T")
@@ -50,6 +51,15 @@ class SqliteTransaction:
     def rows(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
         """All rows."""
         return list(self._connection.execute(self._statements[statement], parameters))
+
+    def query(self, sql: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+        """All rows of a composed statement."""
+        return list(self._connection.execute(sql, parameters))
+
+    @property
+    def dialect(self) -> Dialect:
+        """How composed statements are written."""
+        return SQLITE
 
     def allocate(self, count: int) -> list[int]:
         """Ids after the highest that ever was: the writer's lock keeps them ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from roost.engine import catalogue, migrate
 from roost.engine.protocol import Engine
 from roost.engine.reader import Session, SqlReader
 from roost.engine.reading import Reader
+from roost.engine.searching.dialects import SQLITE, Dialect
 from roost.engine.sqlengine import SqlEngine
 from roost.engine.sqlite.connection import CHECKSUM_VFS, open_reader, open_writer, refuse_network_filesystem
 from roost.engine.sqlite.driver import MISFIT, WAYS_OUT, SqliteDriver, misfits, refusal
@@ -27,6 +29,9 @@ from roost.errors import ConfigurationError, StoreError, Unavailable
 
 MEMORY = ":memory:"
 READERS = 2
+STEPS = 100_000
+STEP_PORTIONS = 2_000
+"""Steps of SQLite's machine a search may take, counted in portions: 200 million, about two seconds."""
 
 
 class Spec(msgspec.Struct):
@@ -56,6 +61,25 @@ class SqliteSession:
     def query(self, sql: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
         """All rows of a composed statement."""
         return list(self._connection.execute(sql, parameters))
+
+    @property
+    def dialect(self) -> Dialect:
+        """How composed statements are written."""
+        return SQLITE
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """What runs inside takes a bounded number of SQLite's steps, a few seconds' worth; raises `Unavailable`."""
+        portions = itertools.count(1)
+        self._connection.set_progress_handler(lambda: next(portions) > STEP_PORTIONS, STEPS)
+        try:
+            yield
+        except apsw.InterruptError:
+            raise Unavailable(
+                "the search took too long", help="narrow it: a state, a tag, a time, an indexed path"
+            ) from None
+        finally:
+            self._connection.set_progress_handler(None)
 
 
 class SqliteStore:
