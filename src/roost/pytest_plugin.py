@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from roost.crashes import CrashEverywhere
     from roost.sdk.app import App
     from roost.testing import Harness, VirtualClock
     from roost.wire.jobs import Job
@@ -61,3 +62,14 @@ def assert_enqueued(roost_worker: Harness) -> Callable[..., Job]:
 def refute_enqueued(roost_worker: Harness) -> Callable[..., Any]:
     """``refute_enqueued(welcome, user_id=7)``: no job of that kind has these values in its input."""
     return roost_worker.refute_enqueued
+
+
+@pytest.fixture
+def crash_everywhere() -> CrashEverywhere:
+    """``await crash_everywhere(brief, "ana")``: its result, the same whatever worker dies at whatever step.
+
+    ``crash_everywhere.with_meanwhile(approve)(brief, "ana")`` where somebody has to approve or send a signal.
+    """
+    from roost.crashes import CrashEverywhere
+
+    return CrashEverywhere()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ import msgspec
 from roost.domain.duration import to_milliseconds
 from roost.embedded import Embedded
 from roost.errors import ConfigurationError, RoostError
+from roost.sdk._async.client import AsyncClient
 from roost.sdk.adapters import encode
 from roost.sdk.app import App
 from roost.sdk.connection import Connection
@@ -30,6 +31,8 @@ from roost.wire.jobs import Job
 
 MEMORY = "sqlite://:memory:"
 MOST_ROUNDS = 1000
+LEASE_MS = 15_000
+"""How long a worker's lease is where nobody says so."""
 
 
 class VirtualClock:
@@ -106,6 +109,7 @@ class Harness:
         self._embedded = Embedded(MEMORY, clock=self.clock, durable=False)
         self._connection = Connection(lambda: MEMORY, store=self._embedded)
         self._apps: list[App] = []
+        self._makes_worker: Callable[..., Worker] = Worker
 
     def __enter__(self) -> Harness:
         self._embedded.run(self._embedded.runtime.start_loops())
@@ -138,7 +142,8 @@ class Harness:
             async with asyncio.timeout(timeout):
                 while queues := self._ready(registry):
                     client = self._connection.asynchronous
-                    await Worker(registry, client, queues=queues, concurrency=concurrency, grace=0).run("idle")
+                    worker = self._makes_worker(registry, client, queues=queues, concurrency=concurrency, grace=0)
+                    await worker.run("idle")
         except TimeoutError:
             raise AssertionError(
                 f"after {timeout:g} s there are still jobs to run: does one come back at once?"
@@ -147,6 +152,11 @@ class Harness:
     def drain_sync(self, *, concurrency: int = 10, timeout: float = 60.0) -> None:
         """`drain` in an event loop of its own, for tests without one."""
         asyncio.run(self.drain(concurrency=concurrency, timeout=timeout))
+
+    @property
+    def client(self) -> AsyncClient:
+        """Every operation of the API, on this store."""
+        return self._connection.asynchronous
 
     def jobs(self, job: Enqueuer[..., Any] | str | None = None) -> list[Job]:
         """All jobs in the order they were enqueued (of one kind), whatever became of them."""
@@ -174,6 +184,38 @@ class Harness:
         for found in self.jobs(job):
             if _matches(found, input):
                 raise AssertionError(f"job {found.id} is a {found.kind} with {bytes(found.input).decode()}")
+
+    @contextlib.contextmanager
+    def working_with(self, make: Callable[..., Worker]) -> Iterator[None]:
+        """Let `drain` use another kind of worker for a while."""
+        previous, self._makes_worker = self._makes_worker, make
+        try:
+            yield
+        finally:
+            self._makes_worker = previous
+
+    def lose_leases(self) -> None:
+        """Let time pass until every lease that is held now has run out, and what that means has happened."""
+        due = self._embedded.store.reader.due()
+        if due.lease_at is not None:
+            self.clock.advance((max(due.lease_at - self.clock.now(), 0) + LEASE_MS) / 1000)
+            self._embedded.run(self._reaped())
+
+    def skip_to_next(self) -> bool:
+        """Let time pass until the next job is due; False where none waits for a time."""
+        at = self._embedded.store.reader.due().job_at
+        if at is None:
+            return False
+        self.clock.advance(max(at - self.clock.now(), 0) / 1000)
+        return True
+
+    async def _reaped(self) -> None:
+        for _ in range(MOST_ROUNDS):
+            lease_at = self._embedded.store.reader.due().lease_at
+            if lease_at is None or lease_at > self.clock.now():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("leases that ran out are not taken back; the log says why")
 
     def _registry(self) -> Registry:
         merged = Registry()

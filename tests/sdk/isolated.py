@@ -32,6 +32,47 @@ def die(how: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@app.job(isolate="process", retries=0, memory="120MB")
+def eats(megabytes: int, path: str = "") -> int:
+    """Takes memory bit by bit; with a path, in a process of its own that it starts."""
+    if path:
+        child = "import sys, time; held = bytearray(int(sys.argv[1]) * 10**6); time.sleep(60)"
+        with open(path, "w") as file, subprocess.Popen([sys.executable, "-c", child, str(megabytes)]) as running:
+            file.write(str(running.pid))
+            file.flush()
+            running.wait()
+    held = []
+    for _ in range(megabytes // 4):
+        held.append(b"x" * 4_000_000)
+        time.sleep(0.002)
+    return len(held)
+
+
+@app.job(isolate="process", retries=0)
+def takes_and_dies(megabytes: int) -> None:
+    held = b"x" * megabytes * 1_000_000
+    os.kill(os.getpid(), len(held) and signal.SIGSEGV)
+
+
+@app.job(isolate="process", retries=10, backoff="fixed", retry_base="1ms")
+def poison(path: str) -> str:
+    with open(path, "a") as file:
+        file.write("tried\n")
+    with open(path) as file:
+        if len(file.read().split()) > 3:
+            return "cured"
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return "unreachable"
+
+
+@app.job(isolate="process")
+def leaves_a_child(path: str) -> None:
+    orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    with open(path, "w") as file:
+        file.write(f"{os.getpid()} {orphan.pid}")
+    time.sleep(600)
+
+
 def hog_interpreter(seconds: int) -> None:
     """Hold the interpreter's lock in a C call: `PyDLL` does not release it."""
     ctypes.PyDLL(None).sleep(seconds)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 import roost
-from roost.errors import ConfigurationError
+from roost.errors import ConfigurationError, InvalidRequest
 from tests.sdk import isolated
 from tests.sdk.harness import Bench
 
@@ -234,3 +236,109 @@ async def test_sync_handlers_run_beside_each_other_and_no_more_than_allowed(benc
     await bench.drain(concurrency=3)
     assert {(await bench.job(job)).state for job in jobs} == {"succeeded"}
     assert most == 3
+
+
+async def killed(processes: Bench, job: int) -> str:
+    """The message of a job whose process died."""
+    ended = await processes.job(job)
+    assert ended.error is not None
+    assert (ended.state, ended.error.type) == ("failed", "ProcessDied")
+    return ended.error.message
+
+
+@pytest.mark.feature("quarantine")
+async def test_a_handler_over_its_memory_limit_is_killed_and_its_neighbours_are_not(processes: Bench) -> None:
+    hungry = await processes.enqueue(isolated.eats, 1000)
+    modest = await processes.enqueue(isolated.eats, 40)
+    neighbours = [await processes.enqueue(isolated.process_id) for _ in range(2)]
+    await processes.drain(concurrency=2)
+    message = await killed(processes, hungry)
+    found = re.fullmatch(r"killed by SIGKILL over its memory limit of 120 MB, peak memory (\d+) MB", message)
+    assert found, message
+    assert 120 <= int(found[1]) < 400
+    assert [(await processes.job(job)).state for job in (modest, *neighbours)] == ["succeeded"] * 3
+
+
+async def test_what_a_handler_starts_counts_against_its_memory_limit(processes: Bench, tmp_path: Path) -> None:
+    hungry = await processes.enqueue(isolated.eats, 200, str(tmp_path / "pid"))
+    await processes.drain()
+    assert "over its memory limit" in await killed(processes, hungry)
+    async with asyncio.timeout(20):
+        while not gone(int((tmp_path / "pid").read_text())):
+            await asyncio.sleep(0.01)
+
+
+async def test_the_memory_of_a_death_is_told(processes: Bench) -> None:
+    dying = await processes.enqueue(isolated.takes_and_dies, 400)
+    await processes.drain()
+    message = await killed(processes, dying)
+    found = re.fullmatch(r"killed by SIGSEGV, peak memory (\d+) MB", message)
+    assert found, message
+    assert 400 <= int(found[1]) < 600
+
+
+@pytest.mark.feature("quarantine")
+async def test_a_poison_job_is_held_after_three_deaths_and_runs_again_when_a_person_says_so(
+    processes: Bench, tmp_path: Path
+) -> None:
+    tries = tmp_path / "tries"
+    job = await processes.enqueue(isolated.poison, str(tries))
+    async with processes.running():
+        held = await processes.until(job, "held")
+        neighbour = await processes.enqueue(isolated.process_id)
+        assert (await processes.ended(neighbour)).state == "succeeded"
+        assert (held.reason, held.failures, tries.read_text().split()) == ("quarantine", 3, ["tried"] * 3)
+        hold = await processes.hold(job)
+        assert hold.title == "3 workers died under it"
+        shown = msgspec.json.decode(hold.subject)
+        assert (shown["deaths"], shown["last"]["type"]) == (3, "ProcessDied")
+        assert shown["last"]["message"].startswith("killed by SIGSEGV, peak memory")
+        await processes.client.holds.approve(hold.id, hold.subject_hash, actor="ada")
+        ended = await processes.ended(job)
+    assert (ended.state, bytes(ended.result or b"")) == ("succeeded", b'"cured"')
+
+
+def test_a_memory_limit_needs_a_process_and_is_a_size() -> None:
+    app = roost.App("sqlite://:memory:")
+    with pytest.raises(ConfigurationError, match="needs a process of its own"):
+        app.job(memory="256MB")(isolated.hog_interpreter)
+    for size in ("much", "1MB", -1, True):
+        with pytest.raises(InvalidRequest, match="no memory limit"):
+            app.job(isolate="process", memory=size)
+
+
+@pytest.mark.feature("shutdown")
+async def test_a_killed_worker_leaves_nothing_of_its_handlers_behind(tmp_path: Path) -> None:
+    """Also what the handlers started themselves, which the death of their process alone does not reach."""
+    program = tmp_path / "program.py"
+    program.write_text(ORPHANS)
+    notes = [tmp_path / f"pids-{number}" for number in range(3)]
+    root = Path(__file__).parents[2]
+    paths = os.pathsep.join([str(root), str(root / "src")])
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, str(program), *map(str, notes), env={**os.environ, "PYTHONPATH": paths}
+    )
+    try:
+        pids = [int(pid) for path in notes for pid in (await written(path)).split()]
+    finally:
+        worker.kill()
+        await worker.wait()
+    assert len(pids) == 6
+    async with asyncio.timeout(20):
+        while not all(gone(pid) for pid in pids):
+            await asyncio.sleep(0.01)
+
+
+ORPHANS = """
+import asyncio, sys
+from tests.sdk import isolated
+from tests.sdk.harness import Bench
+
+async def main():
+    bench = Bench(app=isolated.app)
+    for path in sys.argv[1:]:
+        await bench.enqueue(isolated.leaves_a_child, path)
+    await bench.drain(concurrency=3)
+
+asyncio.run(main())
+"""

@@ -39,6 +39,7 @@ from roost.sdk.executors.frames import (
 )
 from roost.sdk.executors.output import Output
 from roost.sdk.executors.spawned import Spawned, can_measure
+from roost.sdk.executors.warden import Warden
 from roost.sdk.ports import Port, Tell
 from roost.sdk.registry import Handler
 from roost.sdk.signals import Stopped
@@ -65,6 +66,7 @@ class ProcessExecutor:
         self._port = port
         self._tell = tell
         self._idle: list[_Process] = []
+        self._warden = Warden()
 
     @staticmethod
     def check(handler: Handler[Any]) -> None:
@@ -99,17 +101,18 @@ class ProcessExecutor:
     async def _take(self, limit: int | None) -> _Process:
         """An idle process or a new one; what earlier jobs left in its memory is not held against a job's limit."""
         if not self._idle:
-            return await _Process.start()
+            return await _Process.start(self._warden)
         process = self._idle.pop()
         if limit is not None and process.used > limit // 2:
             await process.leave()
-            return await _Process.start()
+            return await _Process.start(self._warden)
         return process
 
     async def close(self) -> None:
         """End all processes."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(process.leave() for process in idle))
+        self._warden.close()
 
 
 class _Process:
@@ -121,8 +124,10 @@ class _Process:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         output: Output,
+        warden: Warden,
     ) -> None:
         self._process = process
+        self._warden = warden
         self._reader = reader
         self._writer = writer
         self._output = output
@@ -131,7 +136,7 @@ class _Process:
         """The bytes it used when it was killed for that."""
 
     @classmethod
-    async def start(cls) -> _Process:
+    async def start(cls, warden: Warden) -> _Process:
         """A new process, that waits for its first job."""
         ours, theirs = socket.socketpair()
         output = Output()
@@ -140,6 +145,7 @@ class _Process:
             module = ["-u", "-m", "roost.sdk.executors.child"]
             command = [sys.executable, *module, str(theirs.fileno()), str(os.getpid())]
             process = Spawned(command, output=output.descriptor, keep=[theirs.fileno()])
+            warden.watch(process.pid)
         except BaseException:
             ours.close()
             output.close()
@@ -148,7 +154,7 @@ class _Process:
             theirs.close()
             output.opened()
         reader, writer = await asyncio.open_connection(sock=ours)
-        started = cls(process, reader, writer, output)
+        started = cls(process, reader, writer, output, warden)
         started._send(Hello([entry or os.getcwd() for entry in sys.path]))
         return started
 
@@ -224,6 +230,7 @@ class _Process:
         # Also what the handler started and left behind.
         self._process.signal(signal.SIGKILL)
         await self._process.wait()
+        self._warden.forget(self._process.pid)
         self._writer.close()
         self._output.close()
 
