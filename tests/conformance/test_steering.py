@@ -25,6 +25,7 @@ from roost.engine.protocol import (
     ReopenJobs,
     RunJobs,
 )
+from roost.engine.work import feed
 from roost.errors import Conflict, NotFound, UniqueConflict
 from roost.wire.holds import ListHolds
 from tests.conformance.bench import Bench
@@ -55,7 +56,13 @@ def in_transaction(bench: Bench, work: Any) -> Any:
 
             return call
 
-    answer = bench.engine._driver.transaction(lambda t: work(Counting(t), Effects()))  # type: ignore[attr-defined]
+    def carry_out(transaction: Any) -> Any:
+        transaction.facts.clear()
+        answer = work(Counting(transaction), Effects())
+        feed.write(transaction, bench.now)
+        return answer
+
+    answer = bench.engine._driver.transaction(carry_out)  # type: ignore[attr-defined]
     return answer, len(counted)
 
 
@@ -268,6 +275,7 @@ def test_labels_are_edited_in_any_state_and_recorded_with_who_did_it(bench: Benc
         told = [(event.type, event.actor) for event in events if event.type in ("edited", "note")]
         assert told == [("edited", "bo"), ("edited", "bo"), ("note", "ana")]
         assert msgspec.json.decode(events[-1].data or "") == {"note": "asked Bo"}
+        bench.act(CancelJobs(id))
 
 
 @pytest.mark.feature("tags-notes")
