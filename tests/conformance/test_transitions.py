@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from roost.domain.placing import Place
-from roost.domain.records import HoldRule
+from roost.domain.records import HoldRule, LimitRule
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending
 from roost.domain.states import TRANSITIONS, Event, State
@@ -54,6 +54,7 @@ def _expire(bench: Bench, id: int, token: str) -> None:
 SEND: dict[Event, Callable[[Bench, int, str], None]] = {
     Event.DUE: _due,
     Event.CLAIM: lambda bench, id, token: bench.claim() and None,  # type: ignore[func-returns-value]
+    Event.THROTTLE: lambda bench, id, token: bench.claim() and None,  # type: ignore[func-returns-value]
     Event.SUCCEED: _settle("succeed", result="1"),
     Event.RETRY: _settle("fail", error='{"type":"Oops"}'),
     Event.FAIL: _settle("fail", fatal=True),
@@ -84,6 +85,11 @@ def _prepared(bench: Bench, state: State, event: Event) -> tuple[int, str]:
         wishes["ttl"] = "10m"
     if event is Event.RESCHEDULE:
         wishes["unique"] = "k"
+    if event is Event.THROTTLE:
+        wishes["limits"] = [LimitRule(key="press", concurrency=1)]
+        if state is State.READY:
+            bench.enqueue(**wishes)
+            bench.take()
     if state is State.WAITING:
         return bench.enqueue(delay="15m" if event is Event.EXPIRE else "1h", **wishes)[0], ""
     if state is State.HELD:

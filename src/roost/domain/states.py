@@ -36,6 +36,8 @@ class Event(StrEnum):
     """The attempt failed and the rule allows another."""
     FAIL = "fail"
     """The attempt failed for good."""
+    THROTTLE = "throttle"
+    """It was about to start, and a limit has no room for it."""
     POSTPONE = "postpone"
     """The handler asked for later: a snooze, a sleep, or a failure-free release."""
     RELEASE = "release"
@@ -67,6 +69,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.READY, Event.CLAIM): State.RUNNING,
     (State.READY, Event.RESCHEDULE): State.WAITING,
     (State.READY, Event.HOLD): State.HELD,
+    (State.READY, Event.THROTTLE): State.WAITING,
     (State.READY, Event.CANCEL): State.CANCELLED,
     (State.READY, Event.EXPIRE): State.EXPIRED,
     (State.READY, Event.FAIL): State.FAILED,

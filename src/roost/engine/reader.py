@@ -11,6 +11,7 @@ import msgspec
 from roost.domain.feed import Position
 from roost.domain.records import JobOptions, QueueRules
 from roost.domain.states import TERMINAL, State
+from roost.domain.why import LimitUse
 from roost.engine import listing, rows
 from roost.engine.feedreading import FeedReader, FeedSlice
 from roost.engine.flowreading import Blockers, FlowReader, blockers
@@ -100,6 +101,24 @@ class SqlReader(SqlHookReader):
                 ready_before=ready_before,
                 workers=sum(job.queue in worker.queues for worker in workers),
             )
+
+    def limits_of(self, id: int) -> list[LimitUse]:
+        """The limits a job counts against."""
+        with self._session() as session:
+            found = session.rows("job_limit_uses", id=id)
+        return [
+            LimitUse(
+                key=key,
+                cost=cost,
+                blocks=bool(parked),
+                concurrency=concurrency,
+                used=used,
+                rate=rate,
+                next_at=next_at,
+                holders=unpack(holders),
+            )
+            for key, cost, parked, concurrency, used, rate, next_at, holders in found
+        ]
 
     def blockers(self, id: int) -> Blockers:
         """What a job waits for now: other jobs, or a signal."""

@@ -42,7 +42,7 @@ class SqlEngine:
         recorded = steps.apply(transaction, batch.steps, batch.now)
         beaten = beats.apply(transaction, batch.beats, batch.now)
         settled = settles.apply(transaction, batch.settles, batch.now, self._rng, effects, careful)
-        claimed = claims.apply(transaction, batch, known)
+        claimed = claims.apply(transaction, batch, known, effects)
         operations.remember(transaction, batch, known, enqueued, claimed)
         effects.fed = feed.write(transaction, batch.now)
         return Applied(enqueued, settled, beaten, recorded, claimed, effects)

@@ -17,8 +17,8 @@ from roost.engine.work import limiting
 from roost.engine.work.facts import facts_of
 from roost.engine.work.feed import tell
 from roost.engine.work.moves import Move, apply, record
-from roost.engine.work.settles import write
 from roost.engine.work.ordering import rank_again
+from roost.engine.work.settles import write
 from roost.engine.work.texts import pack, unpack
 
 OVERDUE = Ending(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from roost.domain import limits, order
+from roost.domain.admission import PLAIN
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Acted, Effects, SetQueuePaused, SetQueueRules
+from roost.engine.work import limiting, ordering
 from roost.engine.work.moves import record
 
 
@@ -27,11 +30,26 @@ def pause(transaction: Transaction, action: SetQueuePaused, now: int) -> Acted:
         ready = transaction.one("queue_ready", queue=action.name)
         if ready:
             effects.ready[action.name] = ready
+        limiting.resumed(transaction, action.name, now, effects)
     return Acted("{}", effects, 1)
 
 
 def edit(transaction: Transaction, action: SetQueueRules, now: int) -> Acted:
-    """Set the rules jobs get that say nothing themselves; jobs that are stored keep theirs."""
+    """Set the rules jobs get that say nothing themselves; jobs that are stored keep theirs.
+
+    The queue's order and its own limit are no job's: they hold for all of its jobs at once.
+    """
+    effects = Effects(rules=True)
+    before = ordering.rules_of(transaction, {action.name}).get(action.name, PLAIN)
     transaction.run("queue_rules", name=action.name, rules=msgspec.json.encode(action.rules).decode())
+    allowed, allows = limits.of_queue(before), limits.of_queue(action.rules)
+    ranked = order.same_order(before, action.rules)
+    if allowed != allows or not ranked:
+        # Whoever enqueues or claims by the old rules is waited for.
+        transaction.run("jobs_lock")
+    if not ranked:
+        ordering.rank_queue(transaction, action.name, action.rules, now)
+    if allowed != allows:
+        limiting.limit_queue(transaction, action.name, allows, now, effects)
     record(transaction, [(None, "queue_edited", action.actor, {"queue": action.name})], now)
-    return Acted("{}", Effects(), 1)
+    return Acted("{}", effects, 1)

@@ -200,7 +200,6 @@ def _put(transaction: Transaction, placed: list[tuple[JobFacts, Placed]], now: i
     if limited:
         limiting.moved(transaction, limited, now, effects)
     apply(transaction, moves, now, effects)
-    rank_again(transaction, [facts.id for facts, _ in placed], now)
     ask(transaction, asked, now, effects)
 
 

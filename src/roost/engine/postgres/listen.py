@@ -158,7 +158,8 @@ class Announcer:
 
     def put(self, effects: Effects) -> None:
         """Add to what is told next."""
-        if not (effects.fed or effects.ready or effects.ended or effects.due_at is not None or effects.schedules):
+        told = effects.fed or effects.ready or effects.ended or effects.schedules or effects.rules
+        if not told and effects.due_at is None:
             return
         with self._lock:
             if self._pending is None:
@@ -221,6 +222,7 @@ def merge(into: Effects, more: Effects) -> None:
         into.due_at = more.due_at
     into.schedules = into.schedules or more.schedules
     into.fed = into.fed or more.fed
+    into.rules = into.rules or more.rules
 
 
 def encode(hint: Hint) -> str:

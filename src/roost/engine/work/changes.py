@@ -17,8 +17,8 @@ from roost.engine.work import limiting
 from roost.engine.work.dues import note_due as note_due
 from roost.engine.work.feed import tell_changes
 from roost.engine.work.members import recount
-from roost.engine.work.texts import pack
 from roost.engine.work.ordering import rank_again
+from roost.engine.work.texts import pack
 
 
 class Change(msgspec.Struct, frozen=True):

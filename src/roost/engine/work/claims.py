@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from roost.domain.feed import EventType
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Batch, ClaimAnswer, ClaimWork
+from roost.engine.protocol import Batch, ClaimAnswer, ClaimWork, Effects
+from roost.engine.work import limiting
 from roost.engine.work.feed import tell
 from roost.engine.work.operations import Known
 from roost.engine.work.texts import pack, unpack
@@ -13,7 +14,7 @@ from roost.wire.problems import Problem
 EMPTY = "[]"
 
 
-def apply(transaction: Transaction, batch: Batch, known: Known) -> list[ClaimAnswer | Problem]:
+def apply(transaction: Transaction, batch: Batch, known: Known, effects: Effects) -> list[ClaimAnswer | Problem]:
     """The answers to a batch's claims; the number of statements grows with the claims, never with the jobs."""
     answers: list[ClaimAnswer | Problem] = []
     exhausted: set[str] = set()
@@ -25,28 +26,78 @@ def apply(transaction: Transaction, batch: Batch, known: Known) -> list[ClaimAns
             again = transaction.one("claimed_before", token=before)
             answers.append(_fetch(transaction, work, before, again or EMPTY))
         else:
-            answers.append(_claim(transaction, work, batch.now, exhausted))
+            answers.append(_claim(transaction, work, batch.now, exhausted, effects))
     return answers
 
 
-def _claim(transaction: Transaction, work: ClaimWork, now: int, exhausted: set[str]) -> ClaimAnswer:
-    ids: list[int] = []
+def _claim(transaction: Transaction, work: ClaimWork, now: int, exhausted: set[str], effects: Effects) -> ClaimAnswer:
+    claim = _Claim(transaction, work, now, exhausted, effects)
+    if work.shares is not None:
+        for queue, share in zip(work.queues, work.shares, strict=True):
+            claim.take(queue, share)
+    # What a queue has not used of its share is the others', and without shares the first queue's jobs all go first.
     for queue in work.queues:
-        missing = work.limit - len(ids)
-        if missing <= 0:
-            break
-        if queue in exhausted:
-            continue
-        found = unpack(transaction.one("claim_candidates", queue=queue, now=now, limit=missing))
-        if len(found) < missing:
-            exhausted.add(queue)
-        ids.extend(found)
-    if not ids:
+        claim.take(queue, work.limit)
+    if not claim.ids:
         return ClaimAnswer(work.token, work.lease_ms, 0, EMPTY)
-    text = pack(ids)
-    transaction.run("claim", ids=text, token=work.token, worker=work.worker, lease_until=now + work.lease_ms, now=now)
-    tell(transaction, EventType.STARTED, ids, {"worker": work.worker})
-    return _fetch(transaction, work, work.token, text)
+    claim.start()
+    tell(transaction, EventType.STARTED, claim.ids, {"worker": work.worker})
+    return _fetch(transaction, work, work.token, pack(claim.ids))
+
+
+class _Claim:
+    """One claim being answered."""
+
+    def __init__(
+        self, transaction: Transaction, work: ClaimWork, now: int, exhausted: set[str], effects: Effects
+    ) -> None:
+        self.ids: list[int] = []
+        self._transaction = transaction
+        self._work = work
+        self._now = now
+        self._exhausted = exhausted
+        self._effects = effects
+        self._waiting: dict[str, list[int]] = {}
+        """Found, to be started in the end."""
+
+    def take(self, queue: str, most: int) -> None:
+        """Find ``most`` more jobs of a queue, as far as there is room for them."""
+        most = min(most, self._work.limit - len(self.ids))
+        if most <= 0 or queue in self._exhausted:
+            return
+        # What was found before is still there until it is started.
+        mine = self._waiting.get(queue, [])
+        asked = most + len(mine)
+        text, limited, own = self._transaction.row("claim_candidates", queue=queue, now=self._now, limit=asked)
+        found: list[int] = unpack(text)
+        over = len(found) < asked
+        if mine:
+            found = [id for id in found if id not in mine]
+        if limited or own:
+            self.start()
+            found, over = limiting.start(
+                self._transaction, self._work, queue, found, bool(own), most, self._now, self._effects
+            )
+        else:
+            self._waiting.setdefault(queue, []).extend(found)
+        if over:
+            self._exhausted.add(queue)
+        self.ids += found
+
+    def start(self) -> None:
+        """Start what was found and is not started yet."""
+        ids = [id for found in self._waiting.values() for id in found]
+        if ids:
+            self._waiting.clear()
+            work = self._work
+            self._transaction.run(
+                "claim",
+                ids=pack(ids),
+                token=work.token,
+                worker=work.worker,
+                lease_until=self._now + work.lease_ms,
+                now=self._now,
+            )
 
 
 def _fetch(transaction: Transaction, work: ClaimWork, token: str, ids: str) -> ClaimAnswer:

@@ -2,15 +2,18 @@
 -- holds every row of that state.
 
 -- name: claim_candidates
+-- The ids in order; how many of them count against limits; whether the queue itself is limited.
 -- Rows another transaction is taking are passed over; the LIMIT counts locked rows, because the set is made once.
 WITH candidate AS MATERIALIZED (
-  SELECT id, priority FROM job
+  SELECT id, rank, flags FROM job
   WHERE state = 'ready' AND queue = :queue AND (expires_at IS NULL OR expires_at > :now)
     AND NOT EXISTS (SELECT 1 FROM queue WHERE name = :queue AND paused_at IS NOT NULL)
-  ORDER BY priority DESC, id LIMIT :limit
+  ORDER BY rank, id LIMIT :limit
   FOR UPDATE OF job SKIP LOCKED
 )
-SELECT '[' || coalesce(string_agg(id::text, ',' ORDER BY priority DESC, id), '') || ']' FROM candidate;
+SELECT '[' || coalesce(string_agg(id::text, ',' ORDER BY rank, id), '') || ']', count(*) FILTER (WHERE flags & 64 <> 0),
+  EXISTS (SELECT 1 FROM limiter WHERE key = 'queue:' || :queue)
+FROM candidate;
 
 -- name: claim
 -- A job's times never go back, whatever another node's or an adjusted clock says.
@@ -33,4 +36,4 @@ JOIN job_input i ON i.job_id = ANY (ARRAY[r.id])
 WHERE j.token = :token AND j.state || '' = 'running';
 
 -- name: claimed_before
-SELECT coalesce(json_agg(id ORDER BY priority DESC, id)::text, '[]') FROM job WHERE state = 'running' AND token = :token;
+SELECT coalesce(json_agg(id ORDER BY rank, id)::text, '[]') FROM job WHERE state = 'running' AND token = :token;

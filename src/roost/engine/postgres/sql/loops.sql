@@ -3,10 +3,10 @@
 
 -- name: promote_candidates
 WITH candidate AS MATERIALIZED (
-  SELECT id, queue FROM job WHERE state = 'waiting' AND run_at <= :now ORDER BY run_at LIMIT :limit
+  SELECT id, queue, flags FROM job WHERE state = 'waiting' AND run_at <= :now ORDER BY run_at LIMIT :limit
   FOR UPDATE SKIP LOCKED
 )
-SELECT coalesce(json_agg(json_build_array(id, queue))::text, '[]') FROM candidate;
+SELECT coalesce(json_agg(json_build_array(id, queue, flags))::text, '[]') FROM candidate;
 
 -- name: promote
 UPDATE job SET state = 'ready', reason = NULL

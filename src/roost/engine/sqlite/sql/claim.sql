@@ -1,9 +1,12 @@
 -- name: claim_candidates
-SELECT json_group_array(id) FROM (
-  SELECT id FROM job
+-- The ids in order; how many of them count against limits; whether the queue itself is limited.
+SELECT json_group_array(id), count(*) FILTER (WHERE flags & 64 <> 0),
+  EXISTS (SELECT 1 FROM limiter WHERE key = 'queue:' || :queue)
+FROM (
+  SELECT id, flags FROM job
   WHERE state = 'ready' AND queue = :queue AND (expires_at IS NULL OR expires_at > :now)
     AND NOT EXISTS (SELECT 1 FROM queue WHERE name = :queue AND paused_at IS NOT NULL)
-  ORDER BY priority DESC, id LIMIT :limit
+  ORDER BY rank, id LIMIT :limit
 );
 
 -- name: claim
@@ -26,4 +29,4 @@ FROM json_each(:ids) r CROSS JOIN job j ON j.id = r.value CROSS JOIN job_input i
 WHERE j.token = :token AND j.state = 'running';
 
 -- name: claimed_before
-SELECT json_group_array(id) FROM (SELECT id FROM job WHERE state = 'running' AND token = :token ORDER BY priority DESC, id);
+SELECT json_group_array(id) FROM (SELECT id FROM job WHERE state = 'running' AND token = :token ORDER BY rank, id);

@@ -1,15 +1,16 @@
 -- name: job_insert
 -- A thousand jobs of a batch mostly differ in their input alone: each id names one of a few shapes by its place, and a
 -- shape is read out of the JSON once instead of once per job.
-INSERT INTO job (id, queue, kind, state, reason, priority, flags, created_at, run_at, expires_at, deadline_at)
+INSERT INTO job (id, queue, kind, state, reason, priority, flags, created_at, run_at, expires_at, deadline_at,
+  rank)
 WITH shape AS MATERIALIZED (
   SELECT key AS place, value ->> 0 AS queue, value ->> 1 AS kind, value ->> 2 AS state, value ->> 3 AS reason,
          value ->> 4 AS priority, value ->> 5 AS flags, value ->> 6 AS run_at, value ->> 7 AS expires_at,
-         value ->> 8 AS deadline_at
+         value ->> 8 AS deadline_at, coalesce(value ->> 9, 9 - (value ->> 4)) AS rank
   FROM json_each(:shapes)
 )
 SELECT CAST(p.key AS INTEGER), s.queue, s.kind, s.state, s.reason, s.priority, s.flags, :now, s.run_at, s.expires_at,
-  s.deadline_at
+  s.deadline_at, s.rank
 FROM json_each(:places) p CROSS JOIN shape s ON s.place = p.value;
 
 -- name: input_insert
