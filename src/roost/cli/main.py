@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "server": ("roost.cli.server", "Serve the HTTP API on a store."),
     "worker": ("roost.cli.worker", "Run an app's jobs."),
     "jobs": ("roost.cli.jobs", "Enqueue, look at, and steer jobs."),
+    "why": ("roost.cli.why", "What a job waits for."),
     "queues": ("roost.cli.queues", "Look at, pause and edit queues."),
     "schedules": ("roost.cli.schedules", "Create, look at and steer schedules."),
     "approvals": ("roost.cli.approvals", "Look at and decide what waits for a person."),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -125,8 +126,11 @@ def _begun(event: PastEvent, when: int, at: int) -> bool:
 _STATES = frozenset(TERMINAL)
 
 
-def explain(job: Situation, events: list[PastEvent], now: int) -> Account:
-    """Where ``job`` is, since when, why, what follows by itself and what a person can do."""
+def explain(job: Situation, events: list[PastEvent], now: int, blocked: Sequence[str] = ()) -> Account:
+    """Where ``job`` is, since when, why, what follows by itself and what a person can do.
+
+    ``blocked``: what keeps it, in the words of `roost.domain.why`, where that is other jobs, signals or limits.
+    """
     account = Account(since=_since(job, events), facts=[], next=[], actions=[])
     teller = _Teller(job, events, now, account)
     if job.state in TERMINAL:
@@ -136,7 +140,7 @@ def explain(job: Situation, events: list[PastEvent], now: int) -> Account:
     elif job.state is State.HELD:
         teller.held()
     elif job.state is State.WAITING:
-        teller.waiting()
+        teller.waiting(blocked)
     else:
         teller.ready()
     teller.decision()
@@ -156,8 +160,8 @@ class _Teller:
 
     def ended(self) -> None:
         job = self._job
-        when = _moment(job.finished_at or self._now)
-        why = f" ({_words(job.reason)})" if job.reason else ""
+        when = moment(job.finished_at or self._now)
+        why = f" ({words_of(job.reason)})" if job.reason else ""
         self._say(f"The job {_ENDED[job.state]} at {when}{why}.", job.state.value, *_CAUSES)
         if job.error and job.state is not State.SUCCEEDED:
             self._say(f"Its last attempt ended with {job.error}.", "attempt_ended", "decided")
@@ -168,7 +172,7 @@ class _Teller:
     def running(self) -> None:
         job = self._job
         self._say(
-            f"Attempt {job.attempt} runs on worker {job.worker} since {_moment(job.started_at or self._now)}.",
+            f"Attempt {job.attempt} runs on worker {job.worker} since {moment(job.started_at or self._now)}.",
             "started",
         )
         if job.cancel_requested:
@@ -185,9 +189,9 @@ class _Teller:
     def held(self) -> None:
         job, hold = self._job, self._job.open_hold
         if hold is None:
-            self._say(f"The job is held ({_words(job.reason)}).", "held", "created")
+            self._say(f"The job is held ({words_of(job.reason)}).", "held", "created")
             return
-        self._say(f'A person must decide "{hold.title}" ({_words(hold.reason)}).', "held", "created")
+        self._say(f'A person must decide "{hold.title}" ({words_of(hold.reason)}).', "held", "created")
         if hold.deadline is None:
             self._account.next.append("Nothing, until somebody decides: the question has no deadline.")
         else:
@@ -200,8 +204,18 @@ class _Teller:
         self._account.actions.append(f"roost approvals deny {hold.id}: fail the job")
         self._account.actions.append(f"roost jobs cancel {job.id}: cancel the job")
 
-    def waiting(self) -> None:
+    def waiting(self, blocked: Sequence[str]) -> None:
         job = self._job
+        if job.reason in _BLOCKED:
+            for text in blocked:
+                self._say(f"It waits: {text}.", "attempt_ended", "reopened", "created")
+            self._account.next.append(_BLOCKED[job.reason])
+            if job.run_at is not None and job.reason == "event":
+                self._account.next.append(f"At {self._when(job.run_at)} it goes on without it.")
+            self._paused()
+            self._takers()
+            self._account.actions.append(f"roost jobs cancel {job.id}: do not start it")
+            return
         until = self._when(job.run_at) if job.run_at is not None else "its time"
         if job.reason == "retry":
             count = f"failure {job.failures} of {job.retries + 1}"
@@ -223,7 +237,7 @@ class _Teller:
         paused = self._paused()
         takers = self._takers()
         if job.ready_before:
-            count = "10,000 jobs or more" if job.ready_before >= 10_000 else _count(job.ready_before, "job")
+            count = "10,000 jobs or more" if job.ready_before >= 10_000 else count_of(job.ready_before, "job")
             self._say(f"{count} of the queue go first.", "created")
         if not paused and takers:
             self._account.next.append("The next free worker of the queue takes it, after those that go first.")
@@ -236,14 +250,15 @@ class _Teller:
             return
         by = f" by {last.actor}" if last.actor else ""
         note = f": {last.data['note']}" if last.data.get("note") else ""
-        self._say(f"Hold {last.data['hold']} was {last.data['decision']}{by} at {_moment(last.at)}{note}.", "decided")
+        self._say(f"Hold {last.data['hold']} was {last.data['decision']}{by} at {moment(last.at)}{note}.", "decided")
 
     def history(self) -> None:
         """Failures so far, where the state did not tell them."""
         job = self._job
         if job.failures and job.reason != "retry" and job.state not in TERMINAL:
             self._say(
-                f"It failed {_count(job.failures, 'time')} before; {job.retries} retries are allowed.", "attempt_ended"
+                f"It failed {count_of(job.failures, 'time')} before; {job.retries} retries are allowed.",
+                "attempt_ended",
             )
         if job.error and job.state not in TERMINAL:
             self._say(f"The last attempt that failed ended with {job.error}.", "attempt_ended")
@@ -263,7 +278,7 @@ class _Teller:
         if job.queue_paused_at is None:
             return False
         by = f" by {job.queue_paused_by}" if job.queue_paused_by else ""
-        text = f"Queue {job.queue} is paused{by} since {_moment(job.queue_paused_at)}: none of its jobs start."
+        text = f"Queue {job.queue} is paused{by} since {moment(job.queue_paused_at)}: none of its jobs start."
         self._account.facts.append(Fact(text=text, event=f"queue {job.queue} (paused)"))
         self._account.actions.append(f"roost queues resume {job.queue}: start the queue's jobs again")
         return True
@@ -283,8 +298,8 @@ class _Teller:
     def _when(self, at: int) -> str:
         left = at - self._now
         if left <= 0:
-            return f"{_moment(at)} (due now)"
-        return f"{_moment(at)} (in {format_duration(left if left < 1000 else left // 1000 * 1000)})"
+            return f"{moment(at)} (due now)"
+        return f"{moment(at)} (in {format_duration(left if left < 1000 else left // 1000 * 1000)})"
 
 
 _ENDED = {
@@ -293,6 +308,12 @@ _ENDED = {
     State.CANCELLED: "was cancelled",
     State.EXPIRED: "expired",
 }
+_BLOCKED = {
+    "dependency": "When the last of those jobs has ended, it becomes ready, or ends with them as its policy says.",
+    "event": "When the signal comes, it becomes ready.",
+    "throttled": "When there is room, it becomes ready, in its turn.",
+}
+"""Reasons to wait that are others' doing, and what happens then by itself."""
 _CAUSES = ("attempt_ended", "decided", "cancelled", "created")
 
 
@@ -321,13 +342,16 @@ def _cite(events: list[PastEvent], types: tuple[str, ...]) -> str:
     return f"event {events[0].number} ({events[0].type})"
 
 
-def _moment(at: int) -> str:
+def moment(at: int) -> str:
+    """A time for people, in UTC."""
     return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _words(reason: str | None) -> str:
+def words_of(reason: str | None) -> str:
+    """A reason for people."""
     return (reason or "no reason given").replace("_", " ")
 
 
-def _count(number: int, what: str) -> str:
+def count_of(number: int, what: str) -> str:
+    """How many of what: ``1 job``, ``2 jobs``."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -10,6 +10,7 @@ from roost.domain.feed import Position
 from roost.domain.records import JobOptions, QueueRules
 from roost.domain.schedule import ScheduleRule
 from roost.domain.states import State
+from roost.domain.why import LimitUse
 from roost.engine.feedreading import FeedSlice
 from roost.engine.hooks import HookReader
 from roost.wire.attempts import Step, Worker
@@ -120,6 +121,10 @@ class Reader(HookReader, Protocol):
         ...
 
     def runs(self, name: str, limit: int, cursor: str | None) -> Runs: ...
+    def limits_of(self, id: int) -> list[LimitUse]:
+        """The limits a job counts against."""
+        ...
+
     def blockers(self, id: int) -> Blockers:
         """What a job waits for now: other jobs, or a signal."""
         ...

@@ -8,14 +8,17 @@ from typing import Any
 import msgspec
 
 from roost.domain import explain as domain
+from roost.domain import why as reasons
 from roost.domain.explain import OpenHold, PastEvent, Situation
 from roost.domain.settle import DEFAULT_RETRY
-from roost.domain.states import TERMINAL
+from roost.domain.states import TERMINAL, State
+from roost.domain.why import Need, Waits
 from roost.engine.reading import History
 from roost.service.core import CallInfo, Core
 from roost.service.seen import LATELY_MS
 from roost.wire.codec import encode, timestamp
 from roost.wire.jobs import ErrorInfo, ExplainedFact, Explanation, JobEvent, JobEvents, JobRef
+from roost.wire.why import Blocker, Why
 
 
 async def events(core: Core, request: JobRef, call: CallInfo) -> JobEvents:
@@ -42,7 +45,9 @@ async def explain(core: Core, request: JobRef, call: CallInfo) -> Explanation:
     history = await core.read(core.reader.history, request.id, since)
     # Workers that wait for jobs here may have written nothing for long.
     workers = max(history.workers, core.seen.takers(history.job.queue, since))
-    account = domain.explain(_situation(history, workers), composed(history), now)
+    situation = _situation(history, workers)
+    blocked = [blocker.text for blocker in reasons.blockers(situation, await _waits(core, history))]
+    account = domain.explain(situation, composed(history), now, blocked)
     return Explanation(
         id=history.job.id,
         state=history.job.state,
@@ -52,6 +57,46 @@ async def explain(core: Core, request: JobRef, call: CallInfo) -> Explanation:
         next=account.next,
         actions=account.actions,
     )
+
+
+async def why(core: Core, request: JobRef, call: CallInfo) -> Why:
+    """What a job waits for; raises `NotFound`."""
+    since = core.now() - LATELY_MS
+    history = await core.read(core.reader.history, request.id, since)
+    situation = _situation(history, max(history.workers, core.seen.takers(history.job.queue, since)))
+    found = reasons.blockers(situation, await _waits(core, history))
+    return Why(
+        id=situation.id,
+        state=situation.state,
+        reason=situation.reason,
+        answer=reasons.answer(situation, found),
+        blockers=[
+            Blocker(
+                kind=each.kind,
+                text=each.text,
+                until=None if each.until is None else timestamp(each.until),
+                job=each.job,
+                hold=each.hold,
+                key=each.key,
+                action=each.action,
+            )
+            for each in found
+        ],
+    )
+
+
+async def _waits(core: Core, history: History) -> Waits:
+    """The jobs, the signal or the limits that it waits for; read only where it waits for any."""
+    id, reason = history.job.id, history.job.reason
+    if history.job.state is not State.WAITING:
+        return Waits()
+    if reason == "throttled":
+        return Waits(limits=await core.read(core.reader.limits_of, id))
+    if reason not in ("dependency", "event"):
+        return Waits()
+    found = await core.read(core.reader.blockers, id)
+    needs = [Need(id=each.id, kind=each.kind, state=each.state, reason=each.reason) for each in found.jobs]
+    return Waits(needs=needs, needs_count=found.count, signal=found.signal)
 
 
 def composed(history: History) -> list[PastEvent]:

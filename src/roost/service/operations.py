@@ -43,6 +43,7 @@ USE_CASES: dict[str, UseCase] = {
     contract.JOB_EVENTS.name: history.events,
     contract.JOB_LOGS.name: jobs.logs,
     contract.EXPLAIN_JOB.name: history.explain,
+    contract.WHY_JOB.name: history.why,
     contract.CANCEL_JOB.name: jobs.cancel,
     contract.REOPEN_JOB.name: steering.reopen,
     contract.MOVE_JOB.name: steering.move,

@@ -26,6 +26,7 @@ from roost.wire import (
     search,
     server,
     webhooks,
+    why,
 )
 from roost.wire.codec import Wire
 
@@ -113,6 +114,7 @@ JOB_LOGS = Operation("jobs.logs", "GET", "/jobs/{id}/logs", jobs.ListLogs, jobs.
 EXPLAIN_JOB = Operation(
     "jobs.explain", "GET", "/jobs/{id}/explain", jobs.JobRef, jobs.Explanation, "read", "Why a job is where it is"
 )
+WHY_JOB = Operation("jobs.why", "GET", "/jobs/{id}/why", jobs.JobRef, why.Why, "read", "What a job waits for")
 CANCEL_JOB = Operation(
     "jobs.cancel", "POST", "/jobs/{id}/cancel", jobs.CancelJob, jobs.JobSummary, "write", "Cancel a job"
 )

@@ -27,6 +27,7 @@ from roost.wire.attempts import (
 )
 from roost.wire.codec import decode
 from roost.wire.events import FollowLogs
+from roost.wire.flow import DependencyPage, ListChildren, ListDependencies
 from roost.wire.jobs import (
     CancelJob,
     Enqueued,
@@ -45,7 +46,9 @@ from roost.wire.jobs import (
     ReopenJob,
     WaitJob,
 )
+from roost.wire.search import CheckedQuery, CheckQuery, Facets, ListFacets, SearchJobs, SearchPage, SortText
 from roost.wire.streams import END, LOG_STREAM
+from roost.wire.why import Why
 
 if TYPE_CHECKING:
     from roost.sdk._sync.client import Client
@@ -105,6 +108,43 @@ class Jobs:
         )
         return self._client.call(contract.LIST_JOBS, request)
 
+    def search(
+        self,
+        query: str = "",
+        *,
+        sort: SortText = "-created",
+        limit: int = 50,
+        cursor: str | None = None,
+        count: bool = False,
+        jq: str | None = None,
+    ) -> SearchPage:
+        """A page of the jobs that match; it may be short and still have a cursor, see ``searched``.
+
+        Raises `InvalidQuery`, `InvalidCursor`.
+        """
+        request = SearchJobs(query=query, sort=sort, limit=limit, cursor=cursor, count=count, jq=jq)
+        return self._client.call(contract.SEARCH_JOBS, request)
+
+    def check_query(self, query: str, *, sort: SortText = "-created") -> CheckedQuery:
+        """What a query means and how it is answered; ``fault`` where it cannot be read."""
+        return self._client.call(contract.CHECK_QUERY, CheckQuery(query=query, sort=sort))
+
+    def facets(self, field: str, *, prefix: str = "", query: str = "", limit: int = 20) -> Facets:
+        """Frequent values of a field among the newest matching jobs."""
+        request = ListFacets(field=field, prefix=prefix, query=query, limit=limit)
+        return self._client.call(contract.JOB_FACETS, request)
+
+    def dependencies(
+        self, id: int, *, results: bool = False, limit: int = 100, cursor: str | None = None
+    ) -> DependencyPage:
+        """What the job waits for, or waited for, by id; with ``results`` (limit 200) what came out of each."""
+        request = ListDependencies(id=id, results=results, limit=limit, cursor=cursor)
+        return self._client.call(contract.JOB_DEPENDENCIES, request)
+
+    def children(self, id: int, *, limit: int = 50, cursor: str | None = None) -> JobPage:
+        """The jobs that are part of its work, newest first."""
+        return self._client.call(contract.JOB_CHILDREN, ListChildren(id=id, limit=limit, cursor=cursor))
+
     def events(self, id: int) -> Sequence[JobEvent]:
         """What happened to the job, in order."""
         return (self._client.call(contract.JOB_EVENTS, JobRef(id=id))).events
@@ -123,6 +163,10 @@ class Jobs:
                 if message.name == END:
                     return
                 yield decode(message.data, LogLine)
+
+    def why(self, id: int) -> Why:
+        """What a job waits for: one sentence, and everything that keeps it, first what is met first."""
+        return self._client.call(contract.WHY_JOB, JobRef(id=id))
 
     def explain(self, id: int) -> Explanation:
         """Why the job is where it is, and what happens next."""
