@@ -13,7 +13,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from roost.domain.states import TERMINAL
 from roost.sdk.attempt import Attempt
 from roost.sdk.function import Enqueuer
-from roost.sdk.ports import Port, Question, Record, Spawn
+from roost.sdk.ports import Append, Port, Question, Record, Spawn
 from roost.sdk.signals import Stopped
 from roost.sdk.worker import Worker
 from roost.testing import MOST_ROUNDS, Harness
@@ -29,9 +29,9 @@ Manner = Literal["no death", "in flight", "after", "lease expired"]
 class CrashEverywhere:
     """Runs a job to its end with a death at each place where it writes, and compares what comes out.
 
-    A place is a step, a sleep, a wait or a child of the job. At each of them its worker dies before the write (the work
-    was in flight), dies right after it, and goes on although its lease has expired and somebody else has the job. Every
-    run is in a store of its own, in memory, with a clock of its own.
+    A place is a step, a sleep, a wait, a child or a result's chunk of the job. At each of them its worker dies before
+    the write (the work was in flight), dies right after it, and goes on although its lease has expired and somebody
+    else has the job. Every run is in a store of its own, in memory, with a clock of its own.
     """
 
     def __init__(self, meanwhile: Meanwhile | None = None) -> None:
@@ -153,7 +153,7 @@ class _DyingPort:
         self._death = death
 
     async def ask(self, question: Question) -> bytes:
-        if isinstance(question, Record | Spawn):
+        if isinstance(question, Record | Spawn | Append):
             return await self._death.at(self._attempt, self._port, question)
         return await self._port.ask(question)
 
@@ -172,7 +172,9 @@ class _DyingWorker(Worker):
 
 
 def _named(question: Question) -> str:
-    return f"step {question.name!r}" if isinstance(question, Record) else "a child's start"
+    if isinstance(question, Record):
+        return f"step {question.name!r}"
+    return "the start of children" if isinstance(question, Spawn) else "a chunk of the result"
 
 
 def _told(job: Job) -> str:

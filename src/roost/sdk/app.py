@@ -23,6 +23,7 @@ from roost.sdk.handle import Handle
 from roost.sdk.options import Declaration, Options, read_declaration
 from roost.sdk.outcome import DurationLike
 from roost.sdk.patience import Patience
+from roost.sdk.reference import JobReference
 from roost.sdk.registry import Handler, Isolation, Registry
 from roost.sdk.schedules import Declared, schedule_rule
 from roost.sdk.surroundings import Surroundings
@@ -245,6 +246,17 @@ class App:
         )
         return made(self.sync_client.batches.create(request), calls, self.connection)
 
+    async def signal(self, name: str, data: object = None, *, job: JobReference | int | None = None) -> int:
+        """Wake the jobs that wait for ``name`` (or only ``job``) with ``data``; how many waited for it.
+
+        A job that was created before uses it once, also where it only begins to wait later. Anything that is JSON.
+        """
+        return (await self.client.signals.send(name, data, job=_id(job))).woken
+
+    def signal_sync(self, name: str, data: object = None, *, job: JobReference | int | None = None) -> int:
+        """`signal` without an event loop."""
+        return self.sync_client.signals.send(name, data, job=_id(job)).woken
+
     async def enqueue_all(self, calls: Iterable[JobCall[R]]) -> list[Handle[R]]:
         """Jobs of any kinds, a thousand to a transaction; one may come ``after`` others of the same thousand.
 
@@ -366,3 +378,7 @@ class App:
     def close(self) -> None:
         """`aclose` where no event loop runs."""
         self.connection.close()
+
+
+def _id(job: JobReference | int | None) -> int | None:
+    return job.id if isinstance(job, JobReference) else job

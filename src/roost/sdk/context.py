@@ -93,10 +93,52 @@ class _Base(Injected):
         self._core.save(state)
 
 
+class Results:
+    """``ctx.results``: the parts of a result that come one after the other, for whoever reads along."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def append(self, chunk: object) -> None:
+        """Add a chunk, durable when this returns: the handler's nth one is stored once, however often it is run.
+
+        Raises `InvalidRequest` for what is not JSON, `LeaseLost`.
+        """
+        await self._core.append([chunk])
+
+    async def extend(self, chunks: Iterable[object]) -> None:
+        """Add chunks (1000 at most) in one write; see `append`."""
+        await self._core.append(chunks)
+
+
+class SyncResults:
+    """See `Results`."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def append(self, chunk: object) -> None:
+        """See `Results.append`."""
+        drive(self._core.append([chunk]))
+
+    def extend(self, chunks: Iterable[object]) -> None:
+        """See `Results.extend`."""
+        drive(self._core.append(chunks))
+
+
 class Context(_Base):
     """What an async handler gets for a parameter annotated with it."""
 
     __slots__ = ()
+
+    @property
+    def results(self) -> Results:
+        """``await ctx.results.append(chunk)``: the result piece by piece."""
+        return Results(self._core)
 
     async def wait_cancelled(self) -> None:
         """Until the handler should come to an end."""
@@ -260,6 +302,11 @@ class SyncContext(_Base):
     """What a sync handler gets: as `Context`, blocking; step functions run in the handler's own thread."""
 
     __slots__ = ()
+
+    @property
+    def results(self) -> SyncResults:
+        """``ctx.results.append(chunk)``: the result piece by piece."""
+        return SyncResults(self._core)
 
     def wait_cancelled(self) -> None:
         """See `Context.wait_cancelled`."""

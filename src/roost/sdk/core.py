@@ -18,7 +18,7 @@ from roost.sdk.adapters import adapter, encode
 from roost.sdk.attempt import Cancellation
 from roost.sdk.notes import MESSAGE_LENGTH, PROGRESS_MESSAGE_LENGTH, clean
 from roost.sdk.outcome import DurationLike, duration_text
-from roost.sdk.ports import LoadHolds, LoadSaved, Port, ServerTime, Tell
+from roost.sdk.ports import Append, CountChunks, LoadHolds, LoadSaved, Port, ServerTime, Tell
 from roost.sdk.related import Related
 from roost.sdk.signals import Asleep, Held
 from roost.sdk.steps import Recorder, input_hash, returns, wall_ms
@@ -66,6 +66,8 @@ class Core:
         self._sleeps = 0
         self.related = Related(lease.id, port, self._recorder)
         self.summary: str | None = None
+        self._appended = 0
+        self._stored: int | None = None
 
     async def step(
         self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], kind: str
@@ -165,6 +167,19 @@ class Core:
     def progress(self, current: float | None, total: float | None, message: str) -> None:
         text = clean(message, PROGRESS_MESSAGE_LENGTH)
         self._tell(Tell(progress=Progress(current=current, total=total, message=text)))
+
+    async def append(self, chunks: Iterable[object]) -> None:
+        """The job's nth chunk is the nth one appended: what an earlier attempt stored is not stored again."""
+        if self._stored is None:
+            resumed = self.lease.attempt > 1
+            self._stored = decode(await self._port.ask(CountChunks()), int) if resumed else 0
+        fresh: list[msgspec.Raw] = []
+        for chunk in chunks:
+            self._appended += 1
+            if self._appended > self._stored:
+                fresh.append(msgspec.Raw(encode(chunk, "chunk")))
+        if fresh:
+            await self._port.ask(Append(fresh))
 
     def sum_up(self, text: str) -> None:
         self.summary = clean(text, SUMMARY_LENGTH)

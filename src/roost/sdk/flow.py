@@ -202,5 +202,3 @@ def _pause(polling: Polling, batch: Batch) -> float:
     if pause is None:
         raise ResultTimeout(f"batch {batch.id} has {batch.pending} jobs to go", help="it goes on by itself")
     return pause
-
-

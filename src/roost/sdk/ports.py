@@ -8,14 +8,18 @@ from typing import Protocol
 import msgspec
 
 from roost.domain.states import State
+from roost.errors import NotFound
 from roost.sdk._async.client import AsyncClient
 from roost.sdk.attempt import Attempt
 from roost.sdk.notes import Told
+from roost.sdk.patience import new_operation_id
 from roost.sdk.signals import Stopped
-from roost.wire.attempts import NewLogLine, RecordStep, Steps
+from roost.wire.attempts import Beat, Heartbeat, NewLogLine, RecordStep, Steps
 from roost.wire.codec import encode
+from roost.wire.contract import HEARTBEAT
+from roost.wire.flow import Dependency
 from roost.wire.holds import Hold, HoldPage
-from roost.wire.jobs import ErrorInfo, Job, MaybeJson, NewJob, Progress
+from roost.wire.jobs import ErrorInfo, Json, MaybeJson, NewJob, Progress
 
 READS_AT_ONCE = 32
 
@@ -66,7 +70,29 @@ class LoadBatch(msgspec.Struct, tag=True):
     """The batch this job belongs to or is called back for; answered with `Batch`, null where there is none."""
 
 
-Question = LoadSteps | LoadHolds | LoadSaved | ServerTime | Record | Spawn | Ends | LoadDependencies | LoadBatch
+class CountChunks(msgspec.Struct, tag=True):
+    """How many chunks of the result there are; answered with a number."""
+
+
+class Append(msgspec.Struct, tag=True):
+    """Chunks of the result; answered with null when they are durable."""
+
+    chunks: list[Json]
+
+
+Question = (
+    LoadSteps
+    | LoadHolds
+    | LoadSaved
+    | ServerTime
+    | Record
+    | Spawn
+    | Ends
+    | LoadDependencies
+    | LoadBatch
+    | CountChunks
+    | Append
+)
 
 
 class Spawned(msgspec.Struct):
@@ -103,12 +129,14 @@ class Port(Protocol):
 class ServerPort:
     """Questions of one attempt, put to the server by the worker's client."""
 
-    __slots__ = ("_attempt", "_client", "_flush")
+    __slots__ = ("_attempt", "_client", "_flush", "_lease", "_worker")
 
-    def __init__(self, attempt: Attempt, client: AsyncClient, flush: Flush) -> None:
+    def __init__(self, attempt: Attempt, client: AsyncClient, flush: Flush, worker: str, lease: str) -> None:
         self._attempt = attempt
         self._client = client
         self._flush = flush
+        self._worker = worker
+        self._lease = lease
 
     async def ask(self, question: Question) -> bytes:
         """Raises what the server refuses with; `Stopped` where the attempt has ended."""
@@ -128,6 +156,16 @@ class ServerPort:
                 return encode(Spawned(await self._spawn(question.jobs)))
             case Ends():
                 return encode(await self._ends(question.jobs))
+            case LoadDependencies():
+                return encode([_of_dependency(one) for one in await self._dependencies()])
+            case LoadBatch():
+                batch = (await jobs.get(self._attempt.id)).batch
+                return b"null" if batch is None else encode(await self._client.batches.get(batch))
+            case CountChunks():
+                return encode((await jobs.get(self._attempt.id)).chunks)
+            case Append():
+                await self._append(question.chunks)
+                return b"null"
             case ServerTime():
                 return encode((await self._client.server.info()).now)
 
@@ -160,11 +198,42 @@ class ServerPort:
         return [answer.id for answer in answers]
 
     async def _ends(self, ids: list[int]) -> list[End]:
-        found: list[End] = []
-        for first in range(0, len(ids), READS_AT_ONCE):
-            reads = (self._client.jobs.get(id) for id in ids[first : first + READS_AT_ONCE])
-            found += [_end(job) for job in await asyncio.gather(*reads)]
-        return found
+        known: dict[int, End] = {}
+        if len(ids) > READS_AT_ONCE:
+            # Whoever waited for many finds most of them in a few pages; those that failed are read whole.
+            ends = [_of_dependency(one) for one in await self._dependencies()]
+            known = {end.id: end for end in ends if end.state is State.SUCCEEDED}
+        left = [id for id in ids if id not in known]
+        for first in range(0, len(left), READS_AT_ONCE):
+            reads = (self._end(id) for id in left[first : first + READS_AT_ONCE])
+            known.update({end.id: end for end in await asyncio.gather(*reads)})
+        return [known[id] for id in ids]
+
+    async def _end(self, id: int) -> End:
+        try:
+            job = await self._client.jobs.get(id)
+        except NotFound:
+            return End(id, "", State.CANCELLED, "deleted")
+        return End(job.id, job.kind, job.state, job.reason, job.result, job.error)
+
+    async def _dependencies(self) -> list[Dependency]:
+        found: list[Dependency] = []
+        cursor: str | None = None
+        while True:
+            page = await self._client.jobs.dependencies(self._attempt.id, results=True, limit=200, cursor=cursor)
+            found += page.dependencies
+            cursor = page.cursor
+            if cursor is None:
+                return found
+
+    async def _append(self, chunks: list[Json]) -> None:
+        """With a heartbeat of its own under a name of its own, so that a repetition appends nothing again."""
+        beat = Beat(id=self._attempt.id, token=self._attempt.token, chunks=chunks)
+        request = Heartbeat(worker=self._worker, lease=self._lease, beats=[beat])
+        reply = await self._client.call(HEARTBEAT, request, new_operation_id())
+        problem = reply.beats[0].error
+        if problem is not None:
+            raise problem.error()
 
     async def _holds(self) -> list[Hold]:
         found: list[Hold] = []
@@ -177,8 +246,10 @@ class ServerPort:
                 return found
 
 
-def _end(job: Job) -> End:
-    return End(job.id, job.kind, job.state, job.reason, job.result, job.error)
+def _of_dependency(one: Dependency) -> End:
+    if one.state is None:
+        return End(one.id, "", State.CANCELLED, "deleted")
+    return End(one.id, one.kind or "", one.state, one.reason, one.result)
 
 
 class Flush(Protocol):

@@ -45,6 +45,7 @@ class Related:
         self._handlers: dict[int, Handler[Any]] = {}
         self._spawns: dict[str, int] = {}
         self._waits: dict[str, int] = {}
+        self._waited: set[int] = set()
 
     async def spawn(self, enqueuer: Enqueuer[..., R], args: tuple[Any, ...], kwargs: Any, name: str | None) -> Child[R]:
         job = enqueuer.new_job(*args, **kwargs)
@@ -114,6 +115,7 @@ class Related:
         """How these jobs ended, once all have; recorded, so that a resume sees what this attempt saw."""
         if not ids:
             return []
+        self._waited.update(ids)
         digest = input_hash(ids, {})
         step = f"wait:{ids[0]}" if len(ids) == 1 else f"wait:{len(ids)}:{digest[:16]}"
         found = await self._recorder.find(step, digest)
@@ -163,6 +165,8 @@ class Related:
     async def dependencies(self, kind: Any) -> list[Any]:
         """The results of the jobs this one came after, in their order; None for one without a result."""
         ends = decode(await self._port.ask(LoadDependencies()), list[End])
+        # Those that the handler itself waited for are told there too.
+        ends = [end for end in ends if end.id not in self._waited]
         decoder = adapter(kind)
         return [None if end.result is None else decoder.decode(end.result, "result") for end in ends]
 

@@ -283,7 +283,7 @@ class Worker:
     def _port(self, attempt: Attempt) -> Port:
         if self._heart is not None:
             attempt.notes = Notes(self._heart.nudge)
-        return ServerPort(attempt, self._client, self._flush)
+        return ServerPort(attempt, self._client, self._flush, self.name, self._lease)
 
     def _context(self, attempt: Attempt, *, blocking: bool) -> Context | SyncContext:
         port = self._port(attempt)

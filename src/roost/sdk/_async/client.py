@@ -10,16 +10,19 @@ from typing import TypeVar
 
 from roost.errors import ConfigurationError, RoostError
 from roost.sdk._async.events import AsyncEvents
+from roost.sdk._async.flows import AsyncBatches, AsyncSignals
 from roost.sdk._async.http import AsyncHttpTransport
 from roost.sdk._async.jobs import AsyncJobs
 from roost.sdk._async.resources import (
     AsyncHolds,
+    AsyncLimits,
     AsyncOutboxes,
     AsyncQueues,
     AsyncSchedules,
     AsyncServer,
     AsyncWorkers,
 )
+from roost.sdk._async.searching import AsyncBulkOperations, AsyncErrors, AsyncIndexes, AsyncViews
 from roost.sdk._async.webhooks import AsyncSources, AsyncWebhooks
 from roost.sdk.connection import is_store
 from roost.sdk.patience import WORTH_REPEATING, Patience, new_operation_id
@@ -42,12 +45,19 @@ class AsyncClient:
         self.transport = transport
         self.patience = patience or Patience()
         self.jobs = AsyncJobs(self)
+        self.batches = AsyncBatches(self)
+        self.signals = AsyncSignals(self)
         self.queues = AsyncQueues(self)
+        self.limits = AsyncLimits(self)
         self.schedules = AsyncSchedules(self)
         self.holds = AsyncHolds(self)
         self.webhooks = AsyncWebhooks(self)
         self.sources = AsyncSources(self)
         self.workers = AsyncWorkers(self)
+        self.errors = AsyncErrors(self)
+        self.views = AsyncViews(self)
+        self.indexes = AsyncIndexes(self)
+        self.bulk = AsyncBulkOperations(self)
         self.outboxes = AsyncOutboxes(self)
         self.events = AsyncEvents(self)
         self.server = AsyncServer(self)

@@ -10,16 +10,19 @@ from typing import TypeVar
 
 from roost.errors import ConfigurationError, RoostError
 from roost.sdk._sync.events import Events
+from roost.sdk._sync.flows import Batches, Signals
 from roost.sdk._sync.http import HttpTransport
 from roost.sdk._sync.jobs import Jobs
 from roost.sdk._sync.resources import (
     Holds,
+    Limits,
     Outboxes,
     Queues,
     Schedules,
     Server,
     Workers,
 )
+from roost.sdk._sync.searching import BulkOperations, Errors, Indexes, Views
 from roost.sdk._sync.webhooks import Sources, Webhooks
 from roost.sdk.connection import is_store
 from roost.sdk.patience import WORTH_REPEATING, Patience, new_operation_id
@@ -42,12 +45,19 @@ class Client:
         self.transport = transport
         self.patience = patience or Patience()
         self.jobs = Jobs(self)
+        self.batches = Batches(self)
+        self.signals = Signals(self)
         self.queues = Queues(self)
+        self.limits = Limits(self)
         self.schedules = Schedules(self)
         self.holds = Holds(self)
         self.webhooks = Webhooks(self)
         self.sources = Sources(self)
         self.workers = Workers(self)
+        self.errors = Errors(self)
+        self.views = Views(self)
+        self.indexes = Indexes(self)
+        self.bulk = BulkOperations(self)
         self.outboxes = Outboxes(self)
         self.events = Events(self)
         self.server = Server(self)
