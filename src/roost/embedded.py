@@ -290,6 +290,11 @@ class LocalTransport(_Local):
             raise error
         return cast("A", value)
 
+    def start_loops(self) -> None:
+        """Let the store's background loops run in this process from now on."""
+        embedded = self._current()
+        embedded.run(embedded.start_loops())
+
     def stream(self, operation: Operation[Q, A], request: Q, last_id: str) -> Stream[list[Message]]:
         """The messages of a stream, straight from the service."""
         embedded, request = self._current(), as_received(request)

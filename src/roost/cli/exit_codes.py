@@ -9,6 +9,7 @@ NOT_FOUND = 3
 CONFLICT = 4
 UNAVAILABLE = 5
 TIMEOUT = 6
+PARTIAL = 13
 INTERRUPTED = 130
 
 MEANINGS: dict[int, str] = {
@@ -19,6 +20,7 @@ MEANINGS: dict[int, str] = {
     CONFLICT: "not in this state: decided, expired, changed, taken or running already",
     UNAVAILABLE: "the server or the store cannot be reached, is overloaded, or is owned by another process",
     TIMEOUT: "not within the time given; what was waited for goes on",
+    PARTIAL: "a bulk operation ended, and failed on some of its jobs",
     INTERRUPTED: "interrupted by Ctrl-C; nothing that was waited for is cancelled",
 }
 

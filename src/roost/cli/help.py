@@ -24,6 +24,21 @@ Data goes to stdout; notes, progress and errors go to stderr, errors as JSON wit
 Control characters in stored data are shown as escapes, never sent to the terminal."""
 
 
+def _query() -> str:
+    from roost.domain.query_fields import FIELDS
+
+    wide = max(len(field.example) for field in FIELDS.values())
+    lines = [
+        "roost jobs list, cancel, retry, … take a query: terms with a space between, all of which a job must match.",
+        "field:value  field:a,b (either)  -field:value (not)  field:>value  field:*  \"two words\"  a* (queue, kind, tag)",
+        "Times: 24h (ago), +1h (from now), 2026-11-21 (that day, UTC), 2026-11-21T09:00+01:00.",
+        "A word without a field is looked for in kinds and errors; digits begin an id.",
+        "",
+        *(f"{field.example.ljust(wide)}  {field.meaning}" for field in FIELDS.values()),
+    ]
+    return "\n".join(lines)
+
+
 def _exit_codes() -> str:
     return "\n".join(f"{code:>3}  {meaning}" for code, meaning in exit_codes.MEANINGS.items())
 
@@ -32,10 +47,10 @@ def _exit_codes() -> str:
 @click.argument("topic", required=False)
 @click.pass_context
 def command(ctx: click.Context, topic: str | None) -> None:
-    """Explain exit-codes, targets or output; or show a command's help."""
+    """Explain exit-codes, query, targets or output; or show a command's help."""
     root = ctx.find_root().command
     assert isinstance(root, click.Group)  # noqa: S101 - help hangs under the program itself
-    topics = {"exit-codes": _exit_codes(), "targets": TARGETS, "output": OUTPUT}
+    topics = {"exit-codes": _exit_codes(), "query": _query(), "targets": TARGETS, "output": OUTPUT}
     if topic is None:
         click.echo(root.get_help(ctx.find_root()))
         click.echo(f"\nTopics (roost help TOPIC): {', '.join(topics)}")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from roost.cli import bulk, inputs, output, times
+from roost.cli import bulk, bulk_operations, inputs, output, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, paged, pass_session, reading, writing
+from roost.cli.session import Session, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.wire.jobs import JobSummary
 
+SORTS = tuple(f"{sign}{key}" for key in ("created", "finished", "started", "priority", "run_at") for sign in ("-", ""))
 STATES = ("waiting", "ready", "running", "held", "succeeded", "failed", "cancelled", "expired")
 
 
@@ -48,56 +48,29 @@ COLUMNS: tuple[Column[JobSummary], ...] = (
 )
 
 
-@command.command("list")
+@command.command(
+    "list", epilog="Example: roost jobs list 'state:failed queue:mail* created:>24h' --sort=-finished --count"
+)
+@click.argument("query", nargs=-1)
 @click.option("--state", type=click.Choice(STATES), multiple=True, help="Only in this state; may be repeated.")
 @click.option("--queue", metavar="NAME", multiple=True, help="Only of this queue; may be repeated.")
 @click.option("--kind", metavar="NAME", multiple=True, help="Only of this kind; may be repeated.")
 @click.option("--schedule", metavar="NAME", help="Only those this schedule made.")
 @click.option("--since", "created_after", type=times.MOMENT, help="Created after this time.")
 @click.option("--before", "created_before", type=times.MOMENT, help="Created before this time.")
+@click.option("--view", metavar="NAME", help="With what this saved view asks for.")
+@click.option("--sort", type=click.Choice(SORTS), help="The order; -created where not given.")
+@click.option("--jq", metavar="PROGRAM", help="Only jobs for whose JSON jq's program gives neither false nor null.")
+@click.option("--count", is_flag=True, help="Say how many match: exactly up to 10,000, then at least.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
 @reading
 @pass_session
-def list_command(
-    session: Session,
-    state: tuple[str, ...],
-    queue: tuple[str, ...],
-    kind: tuple[str, ...],
-    schedule: str | None,
-    created_after: datetime | None,
-    created_before: datetime | None,
-    limit: int,
-    everything: bool,
-) -> None:
-    """List jobs, newest first."""
-    from roost.domain.states import State
-    from roost.wire.contract import LIST_JOBS
-    from roost.wire.jobs import ListJobs
+def list_command(session: Session, /, **options: Any) -> None:
+    """List the jobs that match QUERY, newest first; see roost help query."""
+    from roost.cli.searching import list_jobs
 
-    more = False
-
-    def ask(cursor: str | None, size: int) -> tuple[list[JobSummary], str | None]:
-        nonlocal more
-        page = session.send(
-            LIST_JOBS,
-            ListJobs(
-                state=[State(name) for name in state] or None,
-                queue=[*queue] or None,
-                kind=[*kind] or None,
-                schedule=schedule,
-                created_after=created_after,
-                created_before=created_before,
-                limit=size,
-                cursor=cursor,
-            ),
-        )
-        more = page.cursor is not None
-        return page.jobs, page.cursor
-
-    output.emit_pages(paged(ask, limit, everything), session.format, COLUMNS, lambda job: job.id, "no such jobs")
-    if more and not everything and session.format == "table":
-        output.note("there are more: --limit N or --all")
+    list_jobs(session, COLUMNS, **options)
 
 
 @command.command(
@@ -235,7 +208,7 @@ def logs_command(session: Session, id: int, follow: bool, after: int, tail: int 
     print_logs(session, id, follow=follow, after=after, tail=tail)
 
 
-IDS = click.argument("ids", nargs=-1, required=True, metavar="ID… | -")
+IDS = click.argument("ids", nargs=-1, required=True, metavar="ID… | - | QUERY")
 NOTE = click.option("--note", default="", help="Why, for the job's history.")
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
@@ -244,10 +217,15 @@ YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @IDS
 @NOTE
 @YES
+@bulk_operations.DRY_RUN
+@bulk_operations.RATE
+@bulk_operations.DETACH
 @writing
 @pass_session
-def cancel_command(session: Session, ids: tuple[str, ...], note: str, yes: bool) -> int:
+def cancel_command(session: Session, /, ids: tuple[str, ...], note: str, yes: bool, **how: Any) -> int:
     """Cancel jobs; a running one is asked to stop. ``-`` reads ids from stdin."""
+    if bulk_operations.is_query(ids):
+        return bulk_operations.act(session, "cancel", ids, yes=yes, note=note, **how)
     from roost.wire.contract import CANCEL_JOB
     from roost.wire.jobs import CancelJob
 
@@ -264,10 +242,16 @@ def cancel_command(session: Session, ids: tuple[str, ...], note: str, yes: bool)
 @command.command("retry")
 @IDS
 @NOTE
+@YES
+@bulk_operations.DRY_RUN
+@bulk_operations.RATE
+@bulk_operations.DETACH
 @writing
 @pass_session
-def retry_command(session: Session, ids: tuple[str, ...], note: str) -> int:
+def retry_command(session: Session, /, ids: tuple[str, ...], note: str, yes: bool, **how: Any) -> int:
     """Run ended jobs again, their history kept. ``-`` reads ids from stdin."""
+    if bulk_operations.is_query(ids):
+        return bulk_operations.act(session, "retry", ids, yes=yes, note=note, **how)
     from roost.wire.contract import REOPEN_JOB
     from roost.wire.jobs import ReopenJob
 
@@ -285,10 +269,15 @@ def retry_command(session: Session, ids: tuple[str, ...], note: str) -> int:
 @command.command("delete")
 @IDS
 @YES
+@bulk_operations.DRY_RUN
+@bulk_operations.RATE
+@bulk_operations.DETACH
 @writing
 @pass_session
-def delete_command(session: Session, ids: tuple[str, ...], yes: bool) -> int:
+def delete_command(session: Session, /, ids: tuple[str, ...], yes: bool, **how: Any) -> int:
     """Delete jobs that are not running. ``-`` reads ids from stdin."""
+    if bulk_operations.is_query(ids):
+        return bulk_operations.act(session, "delete", ids, yes=yes, **how)
     from roost.wire.contract import DELETE_JOB
     from roost.wire.jobs import JobRef
 

@@ -24,13 +24,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approvals": ("roost.cli.approvals", "Look at and decide what waits for a person."),
     "webhooks": ("roost.cli.webhooks", "Endpoints that are told of events, and what was sent to them."),
     "sources": ("roost.cli.sources", "Whose webhooks become jobs."),
+    "bulk": ("roost.cli.bulk_operations", "Look at and steer operations on many jobs."),
+    "errors": ("roost.cli.errors", "Look at failures in groups; retry, mute and resolve them."),
+    "views": ("roost.cli.views", "Save queries under names."),
+    "indexes": ("roost.cli.indexes", "Declare paths of inputs that searches find at once."),
     "workers": ("roost.cli.workers", "List the workers heard of lately."),
     "doctor": ("roost.cli.doctor", "Check this machine, the store and the promises it can keep."),
     "db": ("roost.cli.db", "The store's schema."),
     "bench": ("roost.cli.bench", "Measure throughput and latency."),
     "api": ("roost.cli.api", "Call an operation of the API by method and path."),
     "completion": ("roost.cli.completion", "Print the shell's completion script."),
-    "help": ("roost.cli.help", "Topics: exit-codes, targets, output."),
+    "help": ("roost.cli.help", "Topics: exit-codes, query, targets, output."),
 }
 
 

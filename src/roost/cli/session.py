@@ -41,6 +41,13 @@ class Session:
             self._client = connect(self.url, may_create=self.may_create)
         return self._client.call(operation, request)
 
+    def start_loops(self) -> None:
+        """See to it that somebody carries on what was started: where the store is in this process, its own loops."""
+        transport = self._client.transport if self._client is not None else None
+        start = getattr(transport, "start_loops", None)
+        if start is not None:
+            start()
+
     def who(self) -> str:
         """Who decides, for the record: as given, else the account this process runs as."""
         if self.actor:

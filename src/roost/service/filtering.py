@@ -62,9 +62,9 @@ async def by_jq(core: Core, program: str, jobs: list[JobSummary]) -> list[JobSum
 
 def _run(path: str, program: str, text: bytes) -> list[bytes]:
     launch = _LAUNCH.format(cpu=CPU_SECONDS, memory=MEMORY_BYTES, output=OUTPUT_BYTES)
-    command = [sys.executable, "-I", "-S", "-c", launch, path, "-c", "--", program]
+    command = [sys.executable, "-I", "-S", "-c", launch, path, "-c", program]
     try:
-        done = subprocess.run(  # noqa: S603 - argv without a shell, the program is one argument behind --
+        done = subprocess.run(  # noqa: S603 - argv without a shell, and the program begins with our own words
             command, input=text, capture_output=True, env={}, cwd="/", timeout=WALL_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
