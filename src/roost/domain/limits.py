@@ -189,6 +189,12 @@ class Limiter(msgspec.Struct, array_like=True):
             return now
         return max(now, -(-(max(self.tat, now * 1000) + (cost - self.burst) * self.interval) // 1000))
 
+    def available(self, now: int) -> int | None:
+        """How much the rate allows at once; None where there is none."""
+        if self.interval is None or self.burst is None:
+            return None
+        return max(0, (now * 1000 - max(self.tat, now * 1000)) // self.interval + self.burst)
+
     def take(self, cost: int, now: int) -> None:
         """A job starts."""
         self.used += cost

@@ -13,6 +13,7 @@ import msgspec
 
 from roost.domain.flow import CallbackEvent
 from roost.domain.holds import Decision
+from roost.domain.limits import Numbers
 from roost.domain.placing import Place
 from roost.domain.records import HoldRule, JobEdit, JobRow, QueueRules
 from roost.domain.schedule import Expected, ScheduleRule
@@ -241,6 +242,49 @@ class UpdateJob(msgspec.Struct, tag=True, kw_only=True):
     actor: str = ""
 
 
+class ClearQueue(msgspec.Struct, tag=True, kw_only=True):
+    """Delete up to ``limit`` jobs of a queue that are in ``state``, which is not running."""
+
+    name: str
+    state: str
+    limit: int = 1000
+    actor: str = ""
+
+
+class CancelRunning(msgspec.Struct, tag=True, kw_only=True):
+    """Ask what runs in a queue to stop."""
+
+    name: str
+    actor: str = ""
+    note: str = ""
+    limit: int = 5000
+
+
+class ForgetQueue(msgspec.Struct, tag=True, kw_only=True):
+    """Forget a queue that has no jobs."""
+
+    name: str
+    actor: str = ""
+
+
+class CountEnded(msgspec.Struct, tag=True, kw_only=True):
+    """Count the jobs of ``queue`` that came to the terminal ``state`` until a moment."""
+
+    queue: str
+    state: str
+    until: int
+
+
+class PruneResults(msgspec.Struct, tag=True, kw_only=True):
+    """Forget the results of jobs of ``queue`` in ``state`` that ended from ``after`` on and before ``before``."""
+
+    queue: str
+    state: str
+    after: int
+    before: int
+    limit: int = 1000
+
+
 class PutKind(msgspec.Struct, tag=True):
     name: str
     schema: str
@@ -262,6 +306,12 @@ class SetQueuePaused(msgspec.Struct, tag=True):
 class SetQueueRules(msgspec.Struct, tag=True):
     name: str
     rules: QueueRules
+    actor: str = ""
+
+
+class SetLimit(msgspec.Struct, tag=True):
+    key: str
+    numbers: Numbers
     actor: str = ""
 
 
@@ -452,10 +502,16 @@ Action = (
     | NoteJobs
     | TakeJob
     | UpdateJob
+    | ClearQueue
+    | CancelRunning
+    | ForgetQueue
+    | CountEnded
+    | PruneResults
     | PutKind
     | DeleteKind
     | SetQueuePaused
     | SetQueueRules
+    | SetLimit
     | PutSchedule
     | SetSchedulePaused
     | DeleteSchedule

@@ -26,6 +26,7 @@ from roost.wire.codec import timestamp
 from roost.wire.holds import Hold, HoldPage, ListHolds
 from roost.wire.jobs import Attempt, Chunk, ChunkPage, Job, JobPage, ListJobs, LogLine, LogPage
 from roost.wire.kinds import KindSchema
+from roost.wire.limits import LimitPage, ListLimits
 from roost.wire.queues import Queue
 from roost.wire.schedules import Run, Runs, Schedule
 
@@ -171,6 +172,20 @@ class SqlReader(SqlHookReader):
         if not found:
             raise NotFound(f"there is no queue {name!r}", path="name", help="a queue is there with its first job")
         return found[0]
+
+    def running(self, queue: str) -> int:
+        """How many of a queue's jobs run."""
+        with self._session() as session:
+            return int(session.one("queue_running", queue=queue))
+
+    def limits(self, query: ListLimits, now: int) -> LimitPage:
+        """A page of keys, in their order."""
+        with self._session() as session:
+            found = session.rows(
+                "limiter_rows", after=query.cursor or "", prefix=query.prefix, limit=query.limit + 1
+            )
+        page = [rows.limiter(row, now) for row in found[: query.limit]]
+        return LimitPage(limits=page, cursor=page[-1].key if len(found) > query.limit else None)
 
     def queue_rules(self) -> dict[str, QueueRules]:
         """The rules of every queue that has any."""
@@ -333,6 +348,8 @@ def _queues(session: Session, now: int) -> list[Queue]:
         setattr(queue, state, count)
         if oldest is not None:
             queue.oldest_ready_seconds = max(0, now - oldest) / 1000
+    for name, state, count in session.rows("queue_ended"):
+        setattr(found.setdefault(name, Queue(name=name)), state, count)
     return [found[name] for name in sorted(found)]
 
 

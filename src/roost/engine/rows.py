@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from roost.domain import limits
 from roost.domain.duration import format_duration
 from roost.domain.records import Flag, JobOptions
 from roost.domain.schedule import ScheduleRule, describe
@@ -18,6 +19,7 @@ from roost.wire.flow import Dependency
 from roost.wire.holds import Hold
 from roost.wire.jobs import Attempt, ErrorInfo, Job, JobSummary, NewJob, Progress
 from roost.wire.kinds import KindSchema
+from roost.wire.limits import Limiter
 from roost.wire.schedules import Schedule
 
 _options = msgspec.json.Decoder(JobOptions)
@@ -258,4 +260,21 @@ def dependency(row: Row) -> Dependency:
         finished_at=time(finished_at),
         pending=bool(waits),
         result=raw(result),
+    )
+
+
+def limiter(row: Row, now: int) -> Limiter:
+    """From the columns of ``limiter_row``."""
+    key, concurrency, rate, burst, spacing, tat, used, freed_at, waiting = row
+    state = limits.Limiter(key, concurrency, spacing, burst, tat, used, freed_at, bool(waiting))
+    at = state.allowed_at(1, now)
+    return Limiter(
+        key=key,
+        concurrency=concurrency,
+        running=used,
+        rate=rate,
+        burst=burst,
+        available=state.available(now),
+        next_at=timestamp(at) if at > now else None,
+        waiting=waiting,
     )

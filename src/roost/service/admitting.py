@@ -10,12 +10,11 @@ from roost.domain import admission, flow
 from roost.domain.admission import METADATA_LIMIT, PLAIN, UniqueWish, check_size
 from roost.domain.flow import Wanted
 from roost.domain.priority import number
-from roost.domain.records import FlowWish, JobRow
+from roost.domain.records import FlowWish, JobRow, LimitRule
 from roost.errors import InvalidRequest, RoostError
 from roost.service.rules import Rules
 from roost.wire import strict
-from roost.wire.jobs import NULL, NewJob
-
+from roost.wire.jobs import NULL, Limit, NewJob
 
 Needs = tuple[list[int], list[int]]
 """What a job waits for: stored jobs by their ids, jobs of its request by their places."""
@@ -128,6 +127,13 @@ def to_request(job: NewJob, text: str, path: str = "", *, schedule: str | None =
         metadata=metadata_text(job.metadata, f"{path}metadata"),
         schedule=schedule,
         fire_at=fire_at,
+        limits=None if job.limits is None else [_limit(limit) for limit in job.limits],
+    )
+
+
+def _limit(limit: Limit) -> LimitRule:
+    return LimitRule(
+        key=limit.key, concurrency=limit.concurrency, rate=limit.rate, burst=limit.burst, cost=limit.cost
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from roost.domain import holds
+from roost.domain import holds, order
 from roost.domain.admission import INPUT_LIMIT, SAVED_LIMIT
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name
@@ -92,6 +92,11 @@ def _claim_work(core: Core, request: ClaimJobs, call: CallInfo) -> tuple[ClaimWo
         read_lease(request.lease),
         operation_of("jobs.claim", request, call),
     )
+    if request.weights is not None:
+        order.check_weights(queues, request.weights, "weights")
+        spread = order.spread(queues, request.weights, request.limit, core.rng)
+        work.queues = [queue for queue, _ in spread]
+        work.shares = [share for _, share in spread]
     return work, wait_ms
 
 

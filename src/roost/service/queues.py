@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roost.domain import retry
+from roost.domain import limits, order, retry
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name
 from roost.domain.records import QueueRules
@@ -50,11 +50,16 @@ def check_rules(rules: QueueRules, path: str) -> None:
         "timeout": rules.timeout,
         "retention": rules.retention,
         "retention_failed": rules.retention_failed,
+        "result_ttl": rules.result_ttl,
+        "deadline": rules.deadline,
+        **{f"retention_states.{state}": kept for state, kept in (rules.retention_states or {}).items()},
         "hold.expires": rules.hold.expires if rules.hold else None,
     }
     for field, text in durations.items():
         if text is not None:
             parse_duration(text, path=f"{path}.{field}")
+    order.check_order(rules, path)
+    limits.check_limits(rules, path)
 
 
 async def _set_paused(core: Core, request: PauseQueue, call: CallInfo, paused: bool) -> Queue:

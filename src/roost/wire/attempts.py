@@ -17,11 +17,19 @@ Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST, description="milliseconds 
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="the lease's random token")]
 
 
+Weight = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
 class ClaimJobs(Wire, kw_only=True):
-    """Take up to ``limit`` jobs, from the queues in strict order; wait up to ``wait`` (60 s) while there are none."""
+    """Take up to ``limit`` jobs, from the queues in strict order; wait up to ``wait`` (60 s) while there are none.
+
+    With ``weights`` each queue gives its share (a queue that is not named weighs 1), and what one does not have goes to
+    the others.
+    """
 
     worker: Name
     queues: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=64)]
+    weights: dict[Name, Weight] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
     lease: Duration = "15s"
     wait: Duration = "0s"

@@ -19,6 +19,7 @@ from roost.wire import (
     flow,
     holds,
     jobs,
+    limits,
     kinds,
     outboxes,
     queues,
@@ -331,6 +332,33 @@ PAUSE_QUEUE = Operation(
 RESUME_QUEUE = Operation(
     "queues.resume", "POST", "/queues/{name}/resume", queues.PauseQueue, queues.Queue, "write", "Start its jobs again"
 )
+DRAIN_QUEUE = Operation(
+    "queues.drain",
+    "POST",
+    "/queues/{name}/drain",
+    queues.DrainQueue,
+    queues.Drained,
+    "write",
+    "Pause, and wait until its last running job has ended",
+)
+CLEAR_QUEUE = Operation(
+    "queues.clear",
+    "POST",
+    "/queues/{name}/clear",
+    queues.ClearQueue,
+    queues.Cleared,
+    "write",
+    "Delete its jobs that do not run",
+)
+DESTROY_QUEUE = Operation(
+    "queues.destroy",
+    "POST",
+    "/queues/{name}/destroy",
+    queues.DestroyQueue,
+    queues.Cleared,
+    "write",
+    "Delete all its jobs and its rules",
+)
 EDIT_QUEUE = Operation(
     "queues.edit", "PUT", "/queues/{name}/rules", queues.EditQueue, queues.Queue, "write", "Set a queue's rules"
 )
@@ -350,6 +378,13 @@ PUT_KIND = Operation(
 )
 DELETE_KIND = Operation(
     "kinds.delete", "DELETE", "/kinds/{name}", kinds.KindRef, jobs.Empty, "write", "Take a kind's schema away"
+)
+
+LIST_LIMITS = Operation(
+    "limits.list", "GET", "/limits", limits.ListLimits, limits.LimitPage, "read", "Limits by key, and what is taken"
+)
+EDIT_LIMIT = Operation(
+    "limits.edit", "PUT", "/limits/{key}", limits.EditLimit, limits.Limiter, "write", "Set what a key allows"
 )
 
 LIST_SCHEDULES = Operation(

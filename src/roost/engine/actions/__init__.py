@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from roost.engine.actions import (
     batches,
+    clearing,
     flow,
     holds,
     jobs,
     kinds,
+    limits,
     loops,
     outboxes,
     queues,
@@ -28,6 +30,9 @@ from roost.engine.protocol import (
     Call,
     CancelBatch,
     CancelJobs,
+    CancelRunning,
+    ClearQueue,
+    CountEnded,
     CreateBatch,
     DecideHold,
     DeleteJobs,
@@ -39,6 +44,7 @@ from roost.engine.protocol import (
     ExtendHold,
     FireSchedule,
     FireSchedules,
+    ForgetQueue,
     HoldJobs,
     MoveJobs,
     NoteJobs,
@@ -46,6 +52,7 @@ from roost.engine.protocol import (
     Prune,
     PruneFeed,
     PruneOld,
+    PruneResults,
     PutKind,
     PutSchedule,
     Reap,
@@ -54,6 +61,7 @@ from roost.engine.protocol import (
     RunJobs,
     SealBatch,
     SendSignal,
+    SetLimit,
     SetQueuePaused,
     SetQueueRules,
     SetSchedulePaused,
@@ -105,6 +113,16 @@ def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], f
             return tracking.take(transaction, action, now)
         case UpdateJob():
             return tracking.update(transaction, action, now, rng)
+        case ClearQueue():
+            return clearing.clear(transaction, action, now)
+        case CancelRunning():
+            return clearing.cancel_running(transaction, action, now)
+        case ForgetQueue():
+            return clearing.forget(transaction, action, now)
+        case CountEnded():
+            return clearing.count(transaction, action)
+        case PruneResults():
+            return clearing.prune_results(transaction, action)
         case PutKind():
             return kinds.put(transaction, action, now)
         case DeleteKind():
@@ -113,6 +131,8 @@ def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], f
             return queues.pause(transaction, action, now)
         case SetQueueRules():
             return queues.edit(transaction, action, now)
+        case SetLimit():
+            return limits.edit(transaction, action, now)
         case PutSchedule():
             return schedules.put(transaction, action, now)
         case SetSchedulePaused():

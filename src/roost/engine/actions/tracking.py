@@ -14,7 +14,7 @@ from roost.engine.actions.jobs import answer, facts_or_refuse
 from roost.engine.actions.sets import said
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Acted, Effects, TakeJob, UpdateJob
-from roost.engine.work import chunks
+from roost.engine.work import chunks, limiting
 from roost.engine.work.beats import put_progress
 from roost.engine.work.moves import record
 from roost.engine.work.settles import write
@@ -28,7 +28,7 @@ def take(transaction: Transaction, action: TakeJob, now: int) -> Acted:
     """Start an attempt of a ready job, whatever else is in its queue."""
     facts = facts_or_refuse(transaction, action.id)
     follow(facts.state, Event.CLAIM)
-    if facts.flags & Flag.LIMITED:
+    if facts.flags & Flag.LIMITED or limiting.is_limited(transaction, facts.queue):
         raise Conflict(
             "the job counts against limits, which a claim keeps", path="id", help="let a worker claim it from its queue"
         )

@@ -65,23 +65,27 @@ def _store(
     put_numbers(transaction, said, now, effects)
 
 
-def put_numbers(transaction: Transaction, said: dict[str, Numbers], now: int, effects: Effects) -> bool:
-    """What keys allow from now on, where it differs from what they do; whether any does."""
+def put_numbers(
+    transaction: Transaction, said: dict[str, Numbers], now: int, effects: Effects, *, anything: bool = False
+) -> None:
+    """What keys allow from now on, where it differs from what they do.
+
+    Numbers that limit nothing leave a key as it is, unless they are meant to: ``anything`` goes.
+    """
     known = {key: Numbers(*rest) for key, *rest in unpack(transaction.one("limiters_known", keys=pack(sorted(said))))}
     new = {
         key: numbers
         for key, numbers in said.items()
-        if key not in known or numbers not in (known[key], limits.NO_LIMIT)
+        if key not in known or (numbers != known[key] and (anything or numbers != limits.NO_LIMIT))
     }
     if not new:
-        return False
+        return
     lock(transaction)
     rows = [(key, *msgspec.structs.astuple(new[key])) for key in sorted(new)]
     transaction.run("limiter_put", rows=pack(rows), now=now)
     changed = [key for key in new if key in known]
     if changed:
         refill(transaction, changed, now, effects)
-    return True
 
 
 def lock(transaction: Transaction) -> None:
@@ -383,3 +387,8 @@ def limit_queue(transaction: Transaction, queue: str, numbers: Numbers, now: int
     ready = transaction.one("queue_ready", queue=queue)
     if ready:
         effects.ready[queue] = effects.ready.get(queue, 0) + ready
+
+
+def is_limited(transaction: Transaction, queue: str) -> bool:
+    """Whether a queue has a limit of its own."""
+    return bool(unpack(transaction.one("limiters_known", keys=pack([QUEUE + queue]))))

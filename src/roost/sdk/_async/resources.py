@@ -15,11 +15,12 @@ from roost.wire import contract
 from roost.wire.attempts import Register, Worker
 from roost.wire.holds import AnswerHold, DecideHold, ExtendHold, Hold, HoldPage, HoldRef, ListHolds
 from roost.wire.jobs import Empty, Enqueued, NewJob
+from roost.wire.limits import EditLimit, Limiter, LimitPage, ListLimits
 from roost.wire.outboxes import DeliverOutbox
 from roost.wire.queues import EditQueue, PauseQueue, Queue, QueueRef
 from roost.wire.schedules import (
-    BackfillSchedule,
     Backfilled,
+    BackfillSchedule,
     ListRuns,
     Preview,
     PreviewRule,
@@ -61,6 +62,32 @@ class AsyncQueues:
         """Set its rules for jobs enqueued from now on."""
         request = EditQueue(name=name, rules=rules, actor=actor)
         return await self._client.call(contract.EDIT_QUEUE, request, operation_id)
+
+
+class AsyncLimits:
+    """``client.limits``."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self, prefix: str = "", *, limit: int = 100, cursor: str | None = None) -> LimitPage:
+        """A page of limits by key: what each allows, how much of it is taken, how many jobs wait for it."""
+        request = ListLimits(prefix=prefix, limit=limit, cursor=cursor)
+        return await self._client.call(contract.LIST_LIMITS, request)
+
+    async def edit(
+        self,
+        key: str,
+        *,
+        concurrency: int | None = None,
+        rate: str | None = None,
+        burst: int | None = None,
+        actor: str = "",
+        operation_id: str | None = None,
+    ) -> Limiter:
+        """Set what a key allows from now on; who waits for it is let go at once where it allows more."""
+        request = EditLimit(key=key, concurrency=concurrency, rate=rate, burst=burst, actor=actor)
+        return await self._client.call(contract.EDIT_LIMIT, request, operation_id)
 
 
 class AsyncSchedules:

@@ -158,11 +158,12 @@ DELETE FROM limiter_queue
 WHERE NOT EXISTS (SELECT 1 FROM limiter l WHERE l.key = limiter_queue.key);
 
 -- name: limiter_rows
-SELECT l.key, l.concurrency, l.rate, l.burst, l.spacing, l.tat, l.used, l.next_at, (SELECT count(*) FROM (
+SELECT l.key, l.concurrency, l.rate, l.burst, l.spacing, l.tat, l.used, l.freed_at, (SELECT count(*) FROM (
     SELECT 1 FROM job_limit p WHERE p.key = l.key AND p.parked IS NOT NULL LIMIT 10000) parked)
 FROM limiter l
 WHERE l.key > :after AND substr(l.key, 1, length(:prefix)) = :prefix ORDER BY l.key LIMIT :limit;
 
--- name: job_limits
-SELECT w.key, w.cost, w.parked, l.concurrency, l.rate, l.burst, l.spacing, l.tat, l.used
-FROM job_limit w JOIN limiter l ON l.key = w.key WHERE w.job_id = :id ORDER BY w.key;
+-- name: limiter_row
+SELECT l.key, l.concurrency, l.rate, l.burst, l.spacing, l.tat, l.used, l.freed_at, (SELECT count(*) FROM (
+    SELECT 1 FROM job_limit p WHERE p.key = l.key AND p.parked IS NOT NULL LIMIT 10000) parked)
+FROM limiter l WHERE l.key = :key;
