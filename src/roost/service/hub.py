@@ -44,6 +44,7 @@ class Hub:
         self._trying: dict[str, dict[ClaimWaiter, None]] = {}
         self._idle: dict[str, dict[ClaimWaiter, None]] = {}
         self._jobs: dict[int, set[asyncio.Event]] = {}
+        self._listeners: set[asyncio.Event] = set()
         self.closed = False
 
     # --- claims -------------------------------------------------------------------------------------------------------
@@ -120,12 +121,24 @@ class Hub:
             if not events:
                 del self._jobs[job]
 
+    def listen(self) -> asyncio.Event:
+        """An event that is set by every commit; give it back with `unlisten`."""
+        event = asyncio.Event()
+        self._listeners.add(event)
+        return event
+
+    def unlisten(self, event: asyncio.Event) -> None:
+        """Nobody waits on ``event`` any more."""
+        self._listeners.discard(event)
+
     # --- what happened ------------------------------------------------------------------------------------------------
 
     def feed(self, effects: Effects) -> None:
         """Wake those whom a commit concerns."""
         if effects.ready:
             self._credit(effects.ready)
+        for event in self._listeners:
+            event.set()
         if self._jobs:
             for job in effects.ended:
                 for event in self._jobs.get(job, ()):
@@ -136,7 +149,7 @@ class Hub:
         for waiters in (*self._idle.values(), *self._trying.values()):
             for waiter in waiters:
                 waiter.event.set()
-        for events in self._jobs.values():
+        for events in (*self._jobs.values(), self._listeners):
             for event in events:
                 event.set()
 

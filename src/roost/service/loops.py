@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from roost.engine.protocol import Effects
-from roost.service.carrying import Carrier
 from roost.service.bulk import Worker as BulkWorker
+from roost.service.carrying import Carrier
 from roost.service.core import Core
 from roost.service.dispatcher import Dispatcher
 from roost.service.indexer import Indexer
 from roost.service.loop import Loop, Work
 from roost.service.planner import Planner
 from roost.service.promoter import Promoter
-from roost.service.pruner import Pruner
+from roost.service.pruner import COUNTED_AFTER_MS, Pruner
 from roost.service.reaper import Reaper
 
 _PRUNER_SAFETY_SECONDS = 3600.0
@@ -55,6 +55,9 @@ class Loops:
         """A commit may have made something due earlier than the loops know."""
         if effects.due_at is not None:
             self._promoter.hint(effects.due_at)
+        if effects.ended:
+            # Those who ask for counts then look at what ended lately only.
+            self._pruner.hint(self._core.now() + COUNTED_AFTER_MS)
         if effects.fed:
             self._dispatching.heed()
         if effects.flow:

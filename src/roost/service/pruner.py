@@ -7,11 +7,13 @@ import asyncio
 from roost.domain.duration import parse_duration
 from roost.domain.records import QueueRules
 from roost.domain.states import State
-from roost.engine.protocol import Prune, PruneFeed, PruneOld
+from roost.engine.protocol import CountEnded, Prune, PruneFeed, PruneOld, PruneResults
 from roost.service.core import Core
 
 LIMIT = 1_000
 _PAUSE_SECONDS = 0.05
+COUNTED_AFTER_MS = 15_000
+"""Ends that are older are counted for good: no transaction is open for so long."""
 _IDLE_MS = 600_000
 """After a pass that found nothing."""
 _OLD_MS = 86_400_000
@@ -25,6 +27,8 @@ class Pruner:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._next_old = 0
+        self._seen: dict[tuple[str, str], int] = {}
+        """Until which end results were looked for, by queue and state."""
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -37,7 +41,12 @@ class Pruner:
         now = core.now()
         count = 0
         for queue, state in await core.read(core.reader.finished_queues):
-            count += await self._prune(queue, state, now - self._keep_ms(core.rules.of(queue), state))
+            rules = core.rules.of(queue)
+            count += await self._prune(queue, state, now - self._keep_ms(rules, state))
+            if rules.result_ttl is not None:
+                await self._prune_results(queue, state, now - parse_duration(rules.result_ttl))
+            if not self._stop.is_set():
+                await core.act_for_itself(CountEnded(queue=queue, state=state, until=now - COUNTED_AFTER_MS))
         if now >= self._next_old and not self._stop.is_set():
             self._next_old = now + _OLD_PERIOD_MS
             await core.act_for_itself(PruneOld(before=now - _OLD_MS))
@@ -60,7 +69,20 @@ class Pruner:
                 break
             await self._core.clock.wait(self._stop, _PAUSE_SECONDS)
 
+    async def _prune_results(self, queue: str, state: str, before: int) -> None:
+        while not self._stop.is_set():
+            after = self._seen.get((queue, state), 0)
+            acted = await self._core.act_for_itself(
+                PruneResults(queue=queue, state=state, after=after, before=before, limit=LIMIT)
+            )
+            self._seen[queue, state] = max(after, int(acted.reply))
+            if not acted.more:
+                break
+            await self._core.clock.wait(self._stop, _PAUSE_SECONDS)
+
     def _keep_ms(self, rules: QueueRules, state: str) -> int:
+        if rules.retention_states and state in rules.retention_states:
+            return parse_duration(rules.retention_states[state])  # type: ignore[index]
         own, default = rules.retention, self._core.settings.retention_ms
         if state == State.FAILED:
             own, default = rules.retention_failed or own, self._core.settings.retention_failed_ms

@@ -133,9 +133,7 @@ async def edit(core: Core, request: EditJob, call: CallInfo) -> JobSummary:
     if request.metadata is not None:
         cleared = bytes(request.metadata).strip() == b"null"
         metadata = "null" if cleared else metadata_text(request.metadata, "metadata")
-    change = JobEdit(
-        tags=check_tags(request.tags, "tags"), untag=request.untag, owner=request.owner, metadata=metadata
-    )
+    change = JobEdit(tags=check_tags(request.tags, "tags"), untag=request.untag, owner=request.owner, metadata=metadata)
     action = protocol.EditJobs(request.id, change, actor=request.actor or call.actor)
     return await core.act(action, JobSummary, name="jobs.edit", request=request, call=call)
 

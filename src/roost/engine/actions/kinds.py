@@ -15,7 +15,7 @@ def put(transaction: Transaction, action: PutKind, now: int) -> Acted:
     transaction.run("kind_put", name=action.name, schema=action.schema, actor=action.actor or None, now=now)
     record(transaction, [(None, "kind_changed", action.actor, {"kind": action.name})], now)
     told = rows.kind(transaction.row("kind_row", name=action.name))
-    return Acted(encode(told).decode(), Effects(), 1)
+    return Acted(encode(told).decode(), Effects(rules=True), 1)
 
 
 def delete(transaction: Transaction, action: DeleteKind, now: int) -> Acted:
@@ -25,4 +25,4 @@ def delete(transaction: Transaction, action: DeleteKind, now: int) -> Acted:
             f"the kind {action.name} has no schema", path="name", help="roost kinds list shows those that have"
         )
     record(transaction, [(None, "kind_deleted", action.actor, {"kind": action.name})], now)
-    return Acted("{}", Effects(), 1)
+    return Acted("{}", Effects(rules=True), 1)

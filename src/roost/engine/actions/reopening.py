@@ -13,7 +13,8 @@ from roost.domain.states import Event, State
 from roost.engine.actions.sets import Refusals, ask, inputs_of, judged, said
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
-from roost.engine.work import indexing
+from roost.engine.work import indexing, limiting
+from roost.engine.work.counting import uncount
 from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.ordering import rank_again
 from roost.engine.work.texts import pack, unpack
@@ -48,6 +49,7 @@ def reopen(
     if not accepted:
         return refused
     text = pack([facts.id for facts in accepted])
+    uncount(transaction, text)
     plain = [facts.id for facts in accepted if facts.state is State.SUCCEEDED]
     if plain:
         transaction.run("attempts_keep", ids=pack(plain))
@@ -77,6 +79,9 @@ def reopen(
             asked.append((there, rule))
     apply(transaction, moves, now, effects)
     rank_again(transaction, [facts.id for facts in accepted], now)
+    limited = [facts.id for facts in accepted if facts.flags & Flag.LIMITED and edit.queue not in (None, facts.queue)]
+    if limited:
+        limiting.moved(transaction, limited, now, effects)
     ask(transaction, asked, now, effects)
     record(transaction, [(facts.id, "reopened", actor, _told(facts, edit, note)) for facts in accepted], now)
     return refused

@@ -21,6 +21,7 @@ from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
 from roost.engine.work import flow, limiting
 from roost.engine.work.changes import note_due
+from roost.engine.work.counting import uncount
 from roost.engine.work.facts import facts_of
 from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.ordering import rank_again
@@ -107,16 +108,26 @@ def end_tracked(transaction: Transaction, jobs: list[JobFacts], now: int, effect
     write(transaction, verdicts, now, effects)
 
 
-def delete(transaction: Transaction, ids: Iterable[int], now: int, effects: Effects, *, actor: str = "") -> Refusals:
-    """Forget jobs that do not run, and all that belongs to them."""
+def _check_deletable(facts: JobFacts) -> None:
+    if facts.state is State.RUNNING:
+        raise Conflict("a running job is not deleted", path="id", help=f"cancel it first: roost jobs cancel {facts.id}")
 
-    def judge(facts: JobFacts) -> None:
-        if facts.state is State.RUNNING:
-            raise Conflict(
-                "a running job is not deleted", path="id", help=f"cancel it first: roost jobs cancel {facts.id}"
-            )
 
-    accepted, refused = judged(transaction, ids, judge)
+def delete(
+    transaction: Transaction,
+    ids: Iterable[int],
+    now: int,
+    effects: Effects,
+    *,
+    actor: str = "",
+    only: Callable[[JobFacts], None] = _check_deletable,
+    recorded: bool = True,
+) -> Refusals:
+    """Forget jobs that do not run (of those that ``only`` lets pass), and all that belongs to them.
+
+    Each is recorded by itself, but where the caller records the set (``recorded`` False).
+    """
+    accepted, refused = judged(transaction, ids, only)
     if accepted:
         limited = [limiting.Left(f.id, f.queue, f.state, State.CANCELLED) for f in accepted if f.flags & Flag.LIMITED]
         limiting.leave(transaction, [left for left in limited if left.before not in TERMINAL], now, effects)
@@ -124,9 +135,10 @@ def delete(transaction: Transaction, ids: Iterable[int], now: int, effects: Effe
         effects.ended.extend(facts.id for facts in accepted)
         effects.schedules = effects.schedules or any(facts.flags & Flag.WATCHED for facts in accepted)
         effects.flow = effects.flow or any(facts.flags & Flag.FLOW for facts in accepted)
+        told = accepted if recorded else []
         record(
             transaction,
-            [(None, "job_deleted", actor, {"id": f.id, "kind": f.kind, "queue": f.queue}) for f in accepted],
+            [(None, "job_deleted", actor, {"id": f.id, "kind": f.kind, "queue": f.queue}) for f in told],
             now,
         )
     return refused
@@ -136,6 +148,7 @@ def forget(transaction: Transaction, ids: list[int]) -> int:
     """Delete jobs that do not run, with everything that is theirs; how many."""
     text = pack(ids)
     flow.forgotten(transaction, ids)
+    uncount(transaction, text)
     for table in TABLES:
         transaction.run(f"{table}_delete", ids=text)
     return transaction.run("job_delete", ids=text)

@@ -64,24 +64,37 @@ SELECT count(*) FROM (
 SELECT queue, 'ready', count(*), min(created_at) FROM job WHERE state = 'ready' GROUP BY queue
 UNION ALL SELECT queue, 'running', count(*), NULL FROM job WHERE state = 'running' GROUP BY queue
 UNION ALL SELECT queue, 'waiting', count(*), NULL FROM job WHERE state = 'waiting' GROUP BY queue
-UNION ALL SELECT queue, 'held', count(*), NULL FROM job WHERE state = 'held' GROUP BY queue
-UNION ALL SELECT queue, state, count(*), NULL FROM job WHERE finished_at IS NOT NULL GROUP BY queue, state;
+UNION ALL SELECT queue, 'held', count(*), NULL FROM job WHERE state = 'held' GROUP BY queue;
 
 -- name: queue_rows
 SELECT name, paused_at, paused_by, rules FROM queue ORDER BY name;
 
 -- name: finished_queues
--- From one pair to the next along the index: the cost is the pairs, not the history.
-WITH RECURSIVE pair AS (
-  (SELECT queue, state FROM job WHERE finished_at IS NOT NULL ORDER BY queue, state LIMIT 1)
+-- From queue to queue through the index, without a look at each of their jobs.
+WITH RECURSIVE lane (queue) AS (
+  SELECT min(queue) FROM job WHERE finished_at IS NOT NULL
   UNION ALL
-  SELECT following.queue, following.state
-  FROM pair, LATERAL (
-    SELECT queue, state FROM job
-    WHERE finished_at IS NOT NULL AND (queue, state) > (pair.queue, pair.state) ORDER BY queue, state LIMIT 1
-  ) following
+  SELECT (SELECT min(j.queue) FROM job j WHERE j.finished_at IS NOT NULL AND j.queue > lane.queue)
+  FROM lane WHERE lane.queue IS NOT NULL
+), ending (state) AS (VALUES ('succeeded'), ('failed'), ('cancelled'), ('expired'))
+SELECT lane.queue, ending.state FROM lane CROSS JOIN ending
+WHERE EXISTS (SELECT 1 FROM job j WHERE j.finished_at IS NOT NULL AND j.queue = lane.queue AND j.state = ending.state);
+
+-- name: queue_ended
+-- What was counted already, and what ended since then.
+WITH RECURSIVE lane (queue) AS (
+  SELECT min(queue) FROM job WHERE finished_at IS NOT NULL
+  UNION ALL
+  SELECT (SELECT min(j.queue) FROM job j WHERE j.finished_at IS NOT NULL AND j.queue > lane.queue)
+  FROM lane WHERE lane.queue IS NOT NULL
+), ending (state) AS (VALUES ('succeeded'), ('failed'), ('cancelled'), ('expired'))
+SELECT lane.queue, ending.state, coalesce(c.jobs, 0) + (
+  SELECT count(*) FROM job j
+  WHERE j.finished_at IS NOT NULL AND j.queue = lane.queue AND j.state = ending.state
+    AND j.finished_at > coalesce(c.until, -1)
 )
-SELECT queue, state FROM pair;
+FROM lane CROSS JOIN ending LEFT JOIN queue_count c ON c.queue = lane.queue AND c.state = ending.state
+WHERE lane.queue IS NOT NULL;
 
 -- name: schedule_rows
 SELECT name, rule, job, paused, remove_after_last, next_fire, last_fire, last_job, created_at, changed_at,
