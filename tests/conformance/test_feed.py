@@ -316,7 +316,15 @@ def test_pruned_jobs_are_told(bench: Bench) -> None:
 
 
 def test_the_replayed_feed_is_the_store(bench: Bench) -> None:
-    for state in (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.HELD, State.WAITING, State.EXPIRED, State.READY):
+    for state in (
+        State.SUCCEEDED,
+        State.FAILED,
+        State.CANCELLED,
+        State.HELD,
+        State.WAITING,
+        State.EXPIRED,
+        State.READY,
+    ):
         bench.in_state(state)
     replay = Replay()
     replay.read(bench.reader, limit=3)

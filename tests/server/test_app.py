@@ -20,6 +20,7 @@ from roost.server.openapi import document
 from roost.server.pages import pages
 from roost.service.ids import SystemIds
 from roost.wire.contract import OPERATIONS, PREFIX
+from roost.wire.streams import STREAMS
 from tests.server.raw import Reply, call
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only looked at
@@ -154,8 +155,8 @@ async def test_the_openapi_document_tells_every_operation(port: int) -> None:
     told = {
         (method, path): operation for path, methods in found["paths"].items() for method, operation in methods.items()
     }
-    assert len(told) == len(OPERATIONS)
-    for operation in OPERATIONS:
+    assert len(told) == len(OPERATIONS) + len(STREAMS)
+    for operation in (*OPERATIONS, *STREAMS):
         entry = told[operation.method.lower(), operation.path]
         assert entry["operationId"] == operation.name
         names = {(part["in"], part["name"]) for part in entry["parameters"]}

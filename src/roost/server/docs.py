@@ -67,9 +67,14 @@ def _operation(path: str, method: str, found: dict[str, Any], schemas: dict[str,
         f"<p><b>{escape(found['summary'])}.</b> {_prose(found.get('description', ''))}</p>"
         + (f"<table><tr><th>field<th>in<th>type<th></tr>{''.join(rows)}</table>" if rows else "")
         + f"<pre>{escape(_curl(path, method, body))}</pre>"
-        + f"<p>Answers <code>{status}</code> with {_shape(reply['content']['application/json']['schema'])}; "
+        + f"<p>Answers <code>{status}</code> with {_shape(_media(reply))}; "
         + f"refuses with {refusals} and {_shape({'$ref': '/ErrorBody'})}.</p></article>"
     )
+
+
+def _media(reply: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(iter(reply["content"].values()))["schema"]
+    return found
 
 
 def _type(name: str, schema: dict[str, Any]) -> str:

@@ -10,7 +10,9 @@ from roost.errors import BY_CODE
 from roost.server.examples import EXAMPLES
 from roost.wire.codec import Wire
 from roost.wire.contract import OPERATION_PATTERN, OPERATIONS, PREFIX, Operation
+from roost.wire.events import FeedReset, LogsEnd
 from roost.wire.problems import ErrorBody
+from roost.wire.streams import STREAMS
 from roost.wire.receiving import RECEIVE_WEBHOOK, RECEIVED
 
 Document = dict[str, Any]
@@ -20,6 +22,7 @@ _TAGS = {
     "jobs": "Enqueue jobs, run them, and see what became of them",
     "queues": "Queues with their counts and rules",
     "schedules": "Jobs that recur",
+    "events": "What happened, as pages and as a stream",
     "holds": "Questions to people, and their decisions",
     "workers": "Who runs jobs",
     "webhooks": "Endpoints that are told of events, and webhooks of others that become jobs",
@@ -48,12 +51,15 @@ _OPERATION_ID = {
 
 def document(version: str) -> Document:
     """The whole document; ``version`` is Roost's."""
-    types = {kind for operation in (*OPERATIONS, *RECEIVED) for kind in (operation.request, operation.reply)} | {ErrorBody}
+    known = (*OPERATIONS, *STREAMS, *RECEIVED)
+    types = {kind for operation in known for kind in (operation.request, operation.reply)} | {ErrorBody, FeedReset, LogsEnd}
     ordered = sorted(types, key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template=_REF + "{name}")
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    for stream in STREAMS:
+        paths[stream.path] = {"get": _streaming(stream, schemas)}
     # Two templates of one path are one path to OpenAPI: the queue takes the endpoint's place there.
     paths["/webhooks/{name}"]["post"] = _receiving(schemas)
     return {
@@ -115,6 +121,24 @@ def _operation(operation: Operation[Wire, Wire], schemas: dict[str, Any]) -> Doc
             "content": {"application/json": {"schema": {"$ref": _REF + "ErrorBody"}}},
         }
     return found
+
+
+def _streaming(operation: Operation[Wire, Wire], schemas: dict[str, Any]) -> Document:
+    """An answer that goes on, as server-sent events."""
+    entry = _operation(operation, schemas)
+    entry["parameters"].append(
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "The id of the last message that was read: the stream goes on behind it, whatever after says.",
+        }
+    )
+    entry["responses"]["200"]["content"] = {
+        "text/event-stream": {"schema": {"$ref": _REF + operation.reply.__name__}},
+    }
+    return entry
 
 
 def _receiving(schemas: dict[str, Any]) -> Document:

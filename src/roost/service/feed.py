@@ -137,7 +137,7 @@ class Feed:
     # --- the follower -------------------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        core = self._core
+        core, started = self._core, False
         pause = _GAP_SECONDS[0]
         try:
             while self._subscriptions and not self._closed:
@@ -148,7 +148,7 @@ class Feed:
                     found = await core.read(core.reader.feed, self._head, PAGE)
                 except CursorTooOld:
                     # Pruned under our feet, or restored: begin anew; subscribers find out by themselves.
-                    self._head = None
+                    self._head, started = None, False
                     self._wake()
                     await core.clock.wait(self._news, _RETRY_SECONDS)
                     continue
@@ -158,8 +158,10 @@ class Feed:
                     continue
                 if found.events:
                     self._add(found.events)
-                self._head = found.position
-                self._wake()
+                if found.position != self._head or not started:
+                    started = True
+                    self._head = found.position
+                    self._wake()
                 if found.more:
                     continue
                 # Hints are only hints: somebody who listens must not wait for ever for one that was lost.
@@ -205,6 +207,10 @@ class Feed:
         more = start + limit < len(self._ring)
         return FeedPage(events=events, start=after, cursor=events[-1].position if more else max(head, after), more=more)
 
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return self._core.clock.monotonic()
+
     async def wait(self, news: asyncio.Event, seconds: float | None) -> bool:
         """Wait for ``news``; False when the time is over."""
         return await self._core.clock.wait(news, seconds)
@@ -240,6 +246,7 @@ class Subscription:
 
         Raises `CursorTooOld` where this reader was so slow that what it missed is kept no more.
         """
+        until = None if seconds is None else self._feed.monotonic() + seconds
         while not self._feed.closed:
             self.news.clear()
             page = self._feed.recent(self.position, PAGE) or await self._feed.read(self.position, PAGE)
@@ -248,14 +255,16 @@ class Subscription:
             found = [event for event in page.events if self._wanted.matches(event)]
             if found:
                 return found
-            if page.gap:
-                await self._feed.wait(self.news, _GAP_SECONDS[1])
-            elif not page.more and not moved:
-                if not await self._feed.wait(self.news, seconds):
-                    break
-            elif page.more:
+            left = None if until is None else until - self._feed.monotonic()
+            if left is not None and left <= 0:
+                break
+            if page.more:
                 # Others have their turn while one looks through a long past.
                 await asyncio.sleep(0)
+            elif page.gap:
+                await self._feed.wait(self.news, _GAP_SECONDS[1] if left is None else min(left, _GAP_SECONDS[1]))
+            elif not moved:
+                await self._feed.wait(self.news, left)
         return []
 
     async def __aiter__(self) -> AsyncIterator[Happening]:
