@@ -221,10 +221,10 @@ def test_a_killed_process_is_followed_by_another(database: str, store_url: str, 
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-    with connected(database) as connection:
-        # Nobody waits here for the dead one's lease to be over.
-        table.release(link_to(connection), "turn-3")
-        connection.commit()
+        with connected(database) as connection:
+            # Nobody waits here for the dead one's lease to be over.
+            table.release(link_to(connection), f"turn-{turn}")
+            connection.commit()
     Relay(database, here.app.url).run_until_empty()
     assert sorted(all_brought(here)) == [*range(total)]
     assert all_brought(here) == [*range(total)]

@@ -253,4 +253,7 @@ def _aged(row: Row, now: int) -> NewJob:
     if job.unique is not None and job.unique.within is not None:
         left = max(1, parse_duration(job.unique.within) - age)
         changes["unique"] = msgspec.structs.replace(job.unique, within=format_duration(left))
+    if job.hold is not None and job.hold.expires is not None:
+        left = max(1, parse_duration(job.hold.expires) - age)
+        changes["hold"] = msgspec.structs.replace(job.hold, expires=format_duration(left))
     return msgspec.structs.replace(job, **changes) if changes else job
