@@ -15,6 +15,7 @@ from roost.sdk._async.http import AsyncHttpTransport
 from roost.sdk._async.jobs import AsyncJobs
 from roost.sdk._async.resources import (
     AsyncHolds,
+    AsyncKinds,
     AsyncLimits,
     AsyncOutboxes,
     AsyncQueues,
@@ -48,6 +49,7 @@ class AsyncClient:
         self.batches = AsyncBatches(self)
         self.signals = AsyncSignals(self)
         self.queues = AsyncQueues(self)
+        self.kinds = AsyncKinds(self)
         self.limits = AsyncLimits(self)
         self.schedules = AsyncSchedules(self)
         self.holds = AsyncHolds(self)

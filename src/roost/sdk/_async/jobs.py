@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from roost.domain.states import State
 from roost.sdk._async.events import follow
+from roost.sdk._async.steering import AsyncSteering
 from roost.sdk.transport import AsyncStream
 from roost.wire import contract
 from roost.wire.attempts import (
@@ -42,7 +43,6 @@ from roost.wire.jobs import (
     LogLine,
     LogPage,
     NewJob,
-    ReopenJob,
     WaitJob,
 )
 from roost.wire.search import CheckedQuery, CheckQuery, Facets, ListFacets, SearchJobs, SearchPage, SortText
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from roost.sdk._async.client import AsyncClient
 
 
-class AsyncJobs:
+class AsyncJobs(AsyncSteering):
     """``client.jobs``."""
 
     def __init__(self, client: AsyncClient) -> None:
@@ -175,11 +175,6 @@ class AsyncJobs:
         """Cancel a job; a running one is asked to stop. Raises `Conflict` where it has ended."""
         request = CancelJob(id=id, note=note, actor=actor)
         return await self._client.call(contract.CANCEL_JOB, request, operation_id)
-
-    async def reopen(self, id: int, *, note: str = "", actor: str = "", operation_id: str | None = None) -> JobSummary:
-        """Run a job that has ended again; raises `Conflict` where it has not."""
-        request = ReopenJob(id=id, note=note, actor=actor)
-        return await self._client.call(contract.REOPEN_JOB, request, operation_id)
 
     async def delete(self, id: int, *, operation_id: str | None = None) -> None:
         """Delete a job that is not running, with all that is known of it."""

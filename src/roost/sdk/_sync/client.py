@@ -15,6 +15,7 @@ from roost.sdk._sync.http import HttpTransport
 from roost.sdk._sync.jobs import Jobs
 from roost.sdk._sync.resources import (
     Holds,
+    Kinds,
     Limits,
     Outboxes,
     Queues,
@@ -48,6 +49,7 @@ class Client:
         self.batches = Batches(self)
         self.signals = Signals(self)
         self.queues = Queues(self)
+        self.kinds = Kinds(self)
         self.limits = Limits(self)
         self.schedules = Schedules(self)
         self.holds = Holds(self)

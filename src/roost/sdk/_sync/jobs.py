@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from roost.domain.states import State
 from roost.sdk._sync.events import follow
+from roost.sdk._sync.steering import Steering
 from roost.sdk.transport import Stream
 from roost.wire import contract
 from roost.wire.attempts import (
@@ -43,7 +44,6 @@ from roost.wire.jobs import (
     LogLine,
     LogPage,
     NewJob,
-    ReopenJob,
     WaitJob,
 )
 from roost.wire.search import CheckedQuery, CheckQuery, Facets, ListFacets, SearchJobs, SearchPage, SortText
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from roost.sdk._sync.client import Client
 
 
-class Jobs:
+class Jobs(Steering):
     """``client.jobs``."""
 
     def __init__(self, client: Client) -> None:
@@ -176,11 +176,6 @@ class Jobs:
         """Cancel a job; a running one is asked to stop. Raises `Conflict` where it has ended."""
         request = CancelJob(id=id, note=note, actor=actor)
         return self._client.call(contract.CANCEL_JOB, request, operation_id)
-
-    def reopen(self, id: int, *, note: str = "", actor: str = "", operation_id: str | None = None) -> JobSummary:
-        """Run a job that has ended again; raises `Conflict` where it has not."""
-        request = ReopenJob(id=id, note=note, actor=actor)
-        return self._client.call(contract.REOPEN_JOB, request, operation_id)
 
     def delete(self, id: int, *, operation_id: str | None = None) -> None:
         """Delete a job that is not running, with all that is known of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -16,9 +16,10 @@ from roost.wire import contract
 from roost.wire.attempts import Register, Worker
 from roost.wire.holds import AnswerHold, DecideHold, ExtendHold, Hold, HoldPage, HoldRef, ListHolds
 from roost.wire.jobs import Empty, Enqueued, NewJob
+from roost.wire.kinds import KindRef, KindSchema, PutKind
 from roost.wire.limits import EditLimit, Limiter, LimitPage, ListLimits
 from roost.wire.outboxes import DeliverOutbox
-from roost.wire.queues import EditQueue, PauseQueue, Queue, QueueRef
+from roost.wire.queues import ClearQueue, DestroyQueue, Drained, DrainQueue, EditQueue, PauseQueue, Queue, QueueRef
 from roost.wire.schedules import (
     Backfilled,
     BackfillSchedule,
@@ -64,6 +65,38 @@ class Queues:
         request = EditQueue(name=name, rules=rules, actor=actor)
         return self._client.call(contract.EDIT_QUEUE, request, operation_id)
 
+    def drain(self, name: str, *, wait: str = "30s", actor: str = "", operation_id: str | None = None) -> Drained:
+        """Pause it and wait until its last running job has ended, ``wait`` at most (30s); it stays paused."""
+        request = DrainQueue(name=name, wait=wait, actor=actor)
+        return self._client.call(contract.DRAIN_QUEUE, request, operation_id)
+
+    def clear(
+        self,
+        name: str,
+        states: Sequence[Literal["waiting", "ready", "held", "succeeded", "failed", "cancelled", "expired"]] = (),
+        *,
+        actor: str = "",
+    ) -> int:
+        """Delete its jobs in these states (else: those that have not started and not ended); how many were there."""
+        deleted, more = 0, True
+        while more:
+            request = ClearQueue(name=name, states=[*states] or None, actor=actor)
+            cleared = self._client.call(contract.CLEAR_QUEUE, request)
+            deleted, more = deleted + cleared.deleted, cleared.more
+        return deleted
+
+    def destroy(self, name: str, *, force: bool = False, wait: str = "30s", actor: str = "") -> int:
+        """Delete all its jobs and forget its rules; how many jobs there were.
+
+        Raises `Conflict` while jobs run; with ``force`` they are cancelled, and waited for up to ``wait`` (30s).
+        """
+        deleted, more = 0, True
+        while more:
+            request = DestroyQueue(name=name, force=force, wait=wait, actor=actor)
+            cleared = self._client.call(contract.DESTROY_QUEUE, request)
+            deleted, more = deleted + cleared.deleted, cleared.more
+        return deleted
+
 
 class Limits:
     """``client.limits``."""
@@ -89,6 +122,30 @@ class Limits:
         """Set what a key allows from now on; who waits for it is let go at once where it allows more."""
         request = EditLimit(key=key, concurrency=concurrency, rate=rate, burst=burst, actor=actor)
         return self._client.call(contract.EDIT_LIMIT, request, operation_id)
+
+
+class Kinds:
+    """``client.kinds``: what inputs of kinds must look like."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self) -> Sequence[KindSchema]:
+        """All kinds that have a schema."""
+        return (self._client.call(contract.LIST_KINDS, Empty())).kinds
+
+    def get(self, name: str) -> KindSchema:
+        """A kind's schema; raises `NotFound`."""
+        return self._client.call(contract.GET_KIND, KindRef(name=name))
+
+    def put(self, name: str, schema: object, *, actor: str = "", operation_id: str | None = None) -> KindSchema:
+        """Refuse inputs of this kind that do not fit a JSON Schema, before anything is stored."""
+        request = PutKind(name=name, schema=msgspec.Raw(encode(schema, "schema")), actor=actor)
+        return self._client.call(contract.PUT_KIND, request, operation_id)
+
+    def delete(self, name: str, *, actor: str = "", operation_id: str | None = None) -> None:
+        """Take a kind's schema away; raises `NotFound`."""
+        self._client.call(contract.DELETE_KIND, KindRef(name=name, actor=actor), operation_id)
 
 
 class Schedules:
