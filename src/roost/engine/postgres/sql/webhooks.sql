@@ -32,13 +32,13 @@ WHERE name = :name;
 -- name: webhook_row
 SELECT name, url, rule, old_secret_until, disabled_at, disabled_reason, failures, failing_since, succeeded, failed,
   created_at, changed_at,
-  (SELECT count(*) FROM (SELECT 1 FROM webhook_delivery d WHERE d.webhook = w.name AND d.state = 'pending' LIMIT 10000) some)
+  (SELECT count(*) FROM (SELECT 1 FROM webhook_delivery d WHERE d.webhook = w.name AND d.state = 'pending' LIMIT 10000) counted)
 FROM webhook w WHERE name = :name;
 
 -- name: webhook_rows
 SELECT name, url, rule, old_secret_until, disabled_at, disabled_reason, failures, failing_since, succeeded, failed,
   created_at, changed_at,
-  (SELECT count(*) FROM (SELECT 1 FROM webhook_delivery d WHERE d.webhook = w.name AND d.state = 'pending' LIMIT 10000) some)
+  (SELECT count(*) FROM (SELECT 1 FROM webhook_delivery d WHERE d.webhook = w.name AND d.state = 'pending' LIMIT 10000) counted)
 FROM webhook w ORDER BY name;
 
 -- name: webhook_cursors
