@@ -34,6 +34,9 @@ def query(request: ListJobs) -> Query:
         )
         if values
     ]
+    for field, number in (("batch", request.batch), ("parent", request.parent)):
+        if number is not None:
+            terms.append(Term(field, "=", (Value("", "number", number),)))
     for name, operator, moment in (
         ("created_after", ">=", request.created_after),
         ("created_before", "<", request.created_before),

@@ -54,7 +54,7 @@ WITH edge AS MATERIALIZED (
 )
 UPDATE dependency SET open = 0
 FROM edge
-WHERE dependency.needs_id = edge.needs_id AND dependency.job_id = edge.job_id
+WHERE dependency.needs_id = ANY (ARRAY[edge.needs_id]) AND dependency.job_id = ANY (ARRAY[edge.job_id])
 RETURNING dependency.needs_id, dependency.job_id, dependency.attempt;
 
 -- name: dependent_met
@@ -88,7 +88,7 @@ WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]) OR parent_id = ANY (t
 
 -- name: children_open
 SELECT coalesce(json_agg(id)::text, '[]') FROM (
-  SELECT j.id FROM child c JOIN job j ON j.id = c.job_id
+  SELECT j.id FROM child c JOIN job j ON j.id = ANY (ARRAY[c.job_id])
   WHERE c.parent_id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND j.finished_at IS NULL AND j.flags & 1 = 0 LIMIT :limit
 ) open_child;
 
@@ -139,7 +139,7 @@ SELECT coalesce(json_agg(id)::text, '[]') FROM found;
 
 -- name: batch_members
 SELECT coalesce(json_agg(json_build_array(m.job_id, m.batch_id, m.position, m.counted, b.chain))::text, '[]')
-FROM batch_member m JOIN batch b ON b.id = m.batch_id
+FROM batch_member m JOIN batch b ON b.id = ANY (ARRAY[m.batch_id])
 WHERE m.job_id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND b.finished_at IS NULL;
 
 -- name: member_count
@@ -148,9 +148,9 @@ FROM (SELECT (value ->> 0)::bigint AS id, value ->> 1 AS counted FROM json_array
 WHERE batch_member.job_id = ANY (ARRAY[r.id]);
 
 -- name: batch_count
-UPDATE batch SET pending = pending + r.pending, succeeded = succeeded + r.succeeded, failed = failed + r.failed,
-  cancelled = cancelled + r.cancelled, expired = expired + r.expired, skipped = skipped + r.skipped,
-  quarantined = quarantined + r.quarantined
+UPDATE batch SET pending = batch.pending + r.pending, succeeded = batch.succeeded + r.succeeded,
+  failed = batch.failed + r.failed, cancelled = batch.cancelled + r.cancelled, expired = batch.expired + r.expired,
+  skipped = batch.skipped + r.skipped, quarantined = batch.quarantined + r.quarantined
 FROM (
   SELECT (value ->> 0)::bigint AS id, (value ->> 1)::bigint AS pending, (value ->> 2)::bigint AS succeeded,
     (value ->> 3)::bigint AS failed, (value ->> 4)::bigint AS cancelled, (value ->> 5)::bigint AS expired,
@@ -166,12 +166,12 @@ FROM (
   SELECT (value ->> 0)::bigint AS batch, (value ->> 1)::bigint AS place, value ->> 2 AS reason
   FROM json_array_elements(:rows::json)
 ) r
-JOIN batch_member m ON m.batch_id = r.batch AND m.position > r.place
-JOIN dependent d ON d.job_id = m.job_id AND d.attempt = 0;
+JOIN batch_member m ON m.batch_id = ANY (ARRAY[r.batch]) AND m.position > r.place
+JOIN dependent d ON d.job_id = ANY (ARRAY[m.job_id]) AND d.attempt = 0;
 
 -- name: batch_open_members
 SELECT coalesce(json_agg(json_build_array(job_id, position) ORDER BY position)::text, '[]') FROM (
-  SELECT m.job_id, m.position FROM batch_member m JOIN job j ON j.id = m.job_id
+  SELECT m.job_id, m.position FROM batch_member m JOIN job j ON j.id = ANY (ARRAY[m.job_id])
   WHERE m.batch_id = :id AND m.position > :after AND j.finished_at IS NULL ORDER BY m.position LIMIT :limit
 ) member;
 
@@ -220,7 +220,9 @@ SELECT coalesce(json_agg(id)::text, '[]') FROM (
 SELECT coalesce(json_agg(id)::text, '[]') FROM (
   SELECT b.id FROM batch b
   WHERE b.finished_at IS NOT NULL AND b.finished_at < :before
-    AND NOT EXISTS (SELECT 1 FROM batch_member m JOIN job j ON j.id = m.job_id WHERE m.batch_id = b.id)
+    AND NOT EXISTS (
+      SELECT 1 FROM batch_member m JOIN job j ON j.id = ANY (ARRAY[m.job_id]) WHERE m.batch_id = ANY (ARRAY[b.id])
+    )
   ORDER BY b.finished_at LIMIT :limit
 ) old;
 
@@ -252,7 +254,7 @@ UPDATE signal SET pending = 0 WHERE id = :id;
 
 -- name: signal_waiters
 SELECT coalesce(json_agg(json_build_array(job_id, step, attempt) ORDER BY job_id)::text, '[]') FROM (
-  SELECT w.job_id, w.step, j.attempt FROM signal_wait w JOIN job j ON j.id = w.job_id
+  SELECT w.job_id, w.step, j.attempt FROM signal_wait w JOIN job j ON j.id = ANY (ARRAY[w.job_id])
   WHERE w.name = :name AND (:job::bigint IS NULL OR w.job_id = :job) AND j.state || '' = 'waiting' AND j.reason = 'event'
     AND NOT EXISTS (SELECT 1 FROM signal_used u WHERE u.job_id = w.job_id AND u.signal_id = :signal)
   ORDER BY w.job_id LIMIT :limit

@@ -3,7 +3,7 @@
 
 -- name: promote_candidates
 WITH candidate AS MATERIALIZED (
-  SELECT id, queue, flags FROM job WHERE state = 'waiting' AND run_at <= :now ORDER BY run_at LIMIT :limit
+  SELECT id, queue, flags FROM job WHERE state = 'waiting' AND run_at IS NOT NULL AND run_at <= :now ORDER BY run_at LIMIT :limit
   FOR UPDATE SKIP LOCKED
 )
 SELECT coalesce(json_agg(json_build_array(id, queue, flags))::text, '[]') FROM candidate;

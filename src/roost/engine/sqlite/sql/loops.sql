@@ -1,6 +1,6 @@
 -- name: promote_candidates
 SELECT json_group_array(json_array(id, queue, flags)) FROM (
-  SELECT id, queue, flags FROM job WHERE state = 'waiting' AND run_at <= :now ORDER BY run_at LIMIT :limit
+  SELECT id, queue, flags FROM job WHERE state = 'waiting' AND run_at IS NOT NULL AND run_at <= :now ORDER BY run_at LIMIT :limit
 );
 
 -- name: promote
