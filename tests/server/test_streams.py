@@ -240,8 +240,8 @@ async def test_who_does_not_read_is_cut_and_the_others_are_not_held_up(store_url
             # Megabytes lie before the reader that does not read; it is cut, and nothing of it is kept.
             idle.writer.transport.resume_reading()  # type: ignore[attr-defined]
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                while True:
-                    await idle.more()
+                await idle.until(wanted)
+            assert not idle.ended, "cut, not ended"
             missing = wanted - len(idle.named)
             assert missing > 0
         async with stream(port, EVENTS, last_id=idle.messages[-1].id) as again:

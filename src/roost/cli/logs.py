@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from roost.cli import output, times
 from roost.cli.output import paint
 from roost.cli.session import Session
 from roost.cli.text import block
-from roost.wire.contract import JOB_LOGS, WAIT_JOB
-from roost.wire.jobs import ListLogs, LogLine, LogPage, WaitJob
+from roost.wire.contract import JOB_LOGS
+from roost.wire.jobs import ListLogs, LogLine, LogPage
 
 _PAGE = 1000
-_LOOK = "1s"
 
 
 def print_logs(session: Session, id: int, *, follow: bool, after: int, tail: int | None) -> None:
@@ -21,16 +22,18 @@ def print_logs(session: Session, id: int, *, follow: bool, after: int, tail: int
         after = lines[-1].number if lines else after
         if not follow:
             return
+    if follow:
+        with closing(session.client.jobs.follow_logs(id, after=after)) as lines:
+            for line in lines:
+                _emit(session, [line])
+        return
     while True:
         page = session.send(JOB_LOGS, ListLogs(id=id, after=after, limit=_PAGE))
         _emit(session, page.lines)
         after = page.lines[-1].number if page.lines else after
         if len(page.lines) == _PAGE:
             continue
-        if page.ended or not follow:
-            return
-        # Returns at once when the job ends, so that the last lines are not late.
-        session.send(WAIT_JOB, WaitJob(id=id, wait=_LOOK))
+        return
 
 
 def last_lines(session: Session, id: int, count: int) -> list[LogLine]:

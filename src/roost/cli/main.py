@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "errors": ("roost.cli.errors", "Look at failures in groups; retry, mute and resolve them."),
     "views": ("roost.cli.views", "Save queries under names."),
     "indexes": ("roost.cli.indexes", "Declare paths of inputs that searches find at once."),
+    "events": ("roost.cli.events", "Show what happened, and what happens as it does."),
     "workers": ("roost.cli.workers", "List the workers heard of lately."),
     "doctor": ("roost.cli.doctor", "Check this machine, the store and the promises it can keep."),
     "db": ("roost.cli.db", "The store's schema."),

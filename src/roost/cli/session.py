@@ -41,6 +41,15 @@ class Session:
             self._client = connect(self.url, may_create=self.may_create)
         return self._client.call(operation, request)
 
+    @property
+    def client(self) -> Client:
+        """The client of the target; opens it."""
+        if self._client is None:
+            from roost.cli.target import connect
+
+            self._client = connect(self.url, may_create=self.may_create)
+        return self._client
+
     def start_loops(self) -> None:
         """See to it that somebody carries on what was started: where the store is in this process, its own loops."""
         transport = self._client.transport if self._client is not None else None

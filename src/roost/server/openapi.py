@@ -12,8 +12,8 @@ from roost.wire.codec import Wire
 from roost.wire.contract import OPERATION_PATTERN, OPERATIONS, PREFIX, Operation
 from roost.wire.events import FeedReset, LogsEnd
 from roost.wire.problems import ErrorBody
-from roost.wire.streams import STREAMS
 from roost.wire.receiving import RECEIVE_WEBHOOK, RECEIVED
+from roost.wire.streams import STREAMS
 
 Document = dict[str, Any]
 
@@ -52,7 +52,8 @@ _OPERATION_ID = {
 def document(version: str) -> Document:
     """The whole document; ``version`` is Roost's."""
     known = (*OPERATIONS, *STREAMS, *RECEIVED)
-    types = {kind for operation in known for kind in (operation.request, operation.reply)} | {ErrorBody, FeedReset, LogsEnd}
+    types = {kind for operation in known for kind in (operation.request, operation.reply)}
+    types |= {ErrorBody, FeedReset, LogsEnd}
     ordered = sorted(types, key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template=_REF + "{name}")
     paths: dict[str, Any] = {}
@@ -132,7 +133,7 @@ def _streaming(operation: Operation[Wire, Wire], schemas: dict[str, Any]) -> Doc
             "in": "header",
             "required": False,
             "schema": {"type": "string"},
-            "description": "The id of the last message that was read: the stream goes on behind it, whatever after says.",
+            "description": "The last message that was read: the stream goes on behind it, whatever after says.",
         }
     )
     entry["responses"]["200"]["content"] = {
