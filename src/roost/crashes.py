@@ -85,6 +85,7 @@ class CrashEverywhere:
 
     async def _to_end(self, harness: Harness, id: int) -> Job:
         client = harness.client
+        helped = 0
         for _ in range(MOST_ROUNDS):
             await harness.drain()
             job = await client.jobs.get(id)
@@ -92,6 +93,10 @@ class CrashEverywhere:
                 return job
             if job.state == "running":
                 await asyncio.to_thread(harness.lose_leases)
+            elif self.meanwhile and _waits_for_somebody(job) and job.attempt != helped:
+                # Before its time is over; who does not help an attempt lets it run out.
+                helped = job.attempt
+                await self._help(harness, job)
             elif not harness.skip_to_next():
                 await self._help(harness, job)
         raise AssertionError(f"job {id} does not come to an end")
@@ -169,6 +174,10 @@ class _DyingWorker(Worker):
     def _port(self, attempt: Attempt) -> Port:
         port = super()._port(attempt)
         return _DyingPort(port, attempt, self._death) if attempt.id == self._job_id else port
+
+
+def _waits_for_somebody(job: Job) -> bool:
+    return job.state == "held" or job.reason == "event"
 
 
 def _named(question: Question) -> str:

@@ -1,0 +1,209 @@
+"""Handlers with children, waits and results in pieces, and a death at every place of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import roost
+from roost.crashes import CrashEverywhere
+from roost.errors import JobFailed, ResultTimeout
+from roost.testing import Harness
+from tests.sdk.harness import Bench
+
+pytestmark = [pytest.mark.feature("children"), pytest.mark.feature("steps"), pytest.mark.feature("resume")]
+
+app = roost.App("sqlite:////nowhere/at/all.db")
+calls: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    calls.clear()
+
+
+@app.job(name="double", retries=3)
+async def double(number: int) -> int:
+    return number * 2
+
+
+@app.job(name="picky", retries=0)
+def picky(number: int) -> int:
+    if number == 3:
+        raise ValueError("not this one")
+    return number
+
+
+async def square(number: int) -> int:
+    calls.append(f"square {number}")
+    return number * number
+
+
+@app.job(name="family", retries=3)
+async def family(numbers: list[int], ctx: roost.Context) -> dict[str, Any]:
+    """Everything that resumes: steps, children one by one and many, a map, a sleep, a wait and chunks."""
+    first = await ctx.spawn(double, numbers[0])
+    second = await ctx.spawn(double.options(delay="10m"), numbers[0])
+    many = await ctx.spawn_many(double, [(number,) for number in numbers])
+    await ctx.results.append("started")
+    squares = await ctx.map("square", square, numbers, concurrency=2)
+    await ctx.sleep("1h")
+    doubled = await ctx.wait_for(many)
+    await ctx.results.append(doubled)
+    decision = await ctx.wait("decision", type=str, timeout="7d")
+    ctx.summary(f"{len(doubled)} doubled")
+    return {
+        "first": [await first.result(), await second.result()],
+        "doubled": doubled,
+        "squares": squares,
+        "decision": decision,
+    }
+
+
+@app.job(name="sync_family", retries=3)
+def sync_family(numbers: list[int], ctx: roost.SyncContext) -> list[Any]:
+    child = ctx.spawn_named("eldest", double, numbers[0])
+    many = ctx.spawn_many(double, [(number,) for number in numbers], name="others")
+    return [child.result(), *ctx.wait_for(many), ctx.wait("decision", timeout="1d")]
+
+
+RESULT = {"first": [2, 2], "doubled": [2, 4, 6], "squares": [1, 4, 9], "decision": "go"}
+
+
+async def test_a_death_anywhere_changes_nothing(crash_everywhere: CrashEverywhere) -> None:
+    async def decide(harness: Harness) -> None:
+        await harness.client.signals.send("decision", "go")
+
+    assert await crash_everywhere.with_meanwhile(decide)(family, [1, 2, 3]) == RESULT
+
+
+async def test_a_death_anywhere_changes_nothing_for_a_sync_handler(crash_everywhere: CrashEverywhere) -> None:
+    async def decide(harness: Harness) -> None:
+        await harness.client.signals.send("decision", "go")
+
+    assert await crash_everywhere.with_meanwhile(decide)(sync_family, [1, 2]) == [2, 2, 4, "go"]
+
+
+@app.job(name="careless", retries=3)
+async def careless(ctx: roost.Context) -> int:
+    calls.append("run")
+    return len(calls) + await ctx.step("one", square, 1)
+
+
+@app.job(name="scatters", retries=3)
+async def scatters(ctx: roost.Context) -> None:
+    """Enqueues by itself, not as a child: once more in each attempt."""
+    await app.client.jobs.enqueue(double.new_job(1))
+    await ctx.step("one", square, 1)
+
+
+@app.job(name="once", retries=0)
+async def once(ctx: roost.Context) -> int:
+    return await ctx.step("one", square, 1)
+
+
+@app.job(name="asks", retries=3)
+async def asks(ctx: roost.Context) -> None:
+    await ctx.approve("Go", show="on")
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        (careless, r"with a death at place 1: step 'one' \(in flight\) it succeeded with"),
+        (scatters, "with a death at place 1"),
+        (once, r"failed \(lost\)"),
+    ],
+)
+async def test_what_does_not_survive_is_told(crash_everywhere: CrashEverywhere, job: Any, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        await crash_everywhere(job)
+
+
+async def test_what_waits_for_somebody_says_so(crash_everywhere: CrashEverywhere) -> None:
+    with pytest.raises(AssertionError, match="nobody helps it on"):
+        await crash_everywhere(asks)
+
+
+async def test_a_child_that_fails_is_the_parent_s_to_handle(
+    roost_app: Callable[..., Any], roost_worker: Harness
+) -> None:
+    roost_app(app)
+
+    @app.job(name="tolerant")
+    async def tolerant(ctx: roost.Context) -> list[str]:
+        children = await ctx.spawn_many(picky, [(number,) for number in (1, 3)])
+        found = await ctx.wait_for(children, return_failures=True)
+        with pytest.raises(JobFailed, match="ValueError: not this one"):
+            await ctx.wait_for(children)
+        with pytest.raises(JobFailed):
+            await children[1].result()
+        return [str(one) for one in found]
+
+    handle = await tolerant.enqueue()
+    await roost_worker.drain()
+    one, three = await handle.result()
+    assert one == "1"
+    assert "(picky) failed (attempts_exhausted): ValueError: not this one" in three
+    assert [str(job.state) for job in roost_worker.jobs(picky)] == ["succeeded", "failed"]
+    assert {job.parent for job in roost_worker.jobs(picky)} == {handle.id}
+
+
+async def test_a_wait_ends_in_time_and_no_worker_is_occupied_meanwhile(bench: Bench) -> None:
+    @bench.app.job(name="patient")
+    async def patient(ctx: roost.Context) -> str:
+        try:
+            return str(await ctx.wait("never", timeout="1h"))
+        except ResultTimeout as error:
+            calls.append(error.message)
+        child = await ctx.spawn(slow)
+        try:
+            return str(await child.result(timeout="1h"))
+        except ResultTimeout:
+            return "gave up twice"
+
+    @bench.app.job(name="slow", queue="nobody")
+    async def slow() -> None: ...
+
+    @bench.app.job(name="quick")
+    async def quick() -> str:
+        return "quick"
+
+    job = await bench.enqueue(patient)
+    async with bench.running(concurrency=1):
+        waiting = await bench.until(job, "waiting")
+        assert waiting.reason == "event"
+        assert (await bench.ended(await bench.enqueue(quick))).state == "succeeded"
+        bench.clock.advance(3601)
+        async with asyncio.timeout(20):
+            while (await bench.job(job)).reason != "dependency":
+                await asyncio.sleep(0.01)
+        bench.clock.advance(3601)
+        ended = await bench.ended(job)
+    assert bytes(ended.result or b"") == b'"gave up twice"'
+    assert (ended.failures, ended.attempt) == (0, 3)
+    assert calls == ["signal 'never' did not come within 1h"] * 2
+
+
+async def test_chunks_and_summary_are_there_for_readers(roost_app: Callable[..., Any], roost_worker: Harness) -> None:
+    roost_app(app)
+
+    @app.job(name="pieces", retries=1, retry_base="1ms")
+    async def pieces(ctx: roost.Context) -> str:
+        await ctx.results.append({"page": 1})
+        await ctx.results.extend([2, 3])
+        if ctx.attempt == 1:
+            raise RuntimeError("again")
+        await ctx.results.append(4)
+        ctx.summary("four pieces")
+        return "done"
+
+    handle = await pieces.enqueue()
+    await roost_worker.drain()
+    roost_worker.clock.advance("1m")
+    await roost_worker.drain()
+    job = await handle.job()
+    assert (job.state, job.summary, job.chunks) == ("succeeded", "four pieces", 4)
