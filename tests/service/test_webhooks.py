@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from roost.wire.webhooks import (
     Webhook,
     WebhookRef,
 )
-from tests.service.calls import claim, enqueue, settle_one
+from tests.service.calls import claim, enqueue, ms, settle_one
 from tests.service.conftest import MakeRuntime
 from tests.service.virtual_clock import VirtualClock
 from tests.service.watched_store import WatchedStore
@@ -139,16 +140,20 @@ async def test_ten_tries_over_days_then_replay(
 ) -> None:
     """One delivery against a clock of the test's: the same id and body each time, the time and the signature anew."""
     async with receiving(lambda message: "500 No") as receiver:
-        runtime = await make_runtime(memory_store, clock=clock, settings=OPEN)
+        settings = RuntimeSettings(webhook_allow=("127.0.0.0/8",), safety_seconds=7200)
+        runtime = await make_runtime(memory_store, clock=clock, settings=settings)
         webhook = await put(runtime, receiver.url, events=["created"], disable_after="30d")
         await enqueue(runtime)
         for number in range(1, len(RETRY_MS) + 2):
             await eventually(lambda number=number: len(receiver.messages) == number, clock)
             await eventually(lambda number=number: _tried(runtime, number), clock)
             if number <= len(RETRY_MS):
-                await clock.advance(RETRY_MS[number - 1] - 2_000)
+                (waiting,) = await deliveries(runtime)
+                pause = ms(waiting.next_at) - clock.now()
+                assert RETRY_MS[number - 1] - 2_000 < pause <= RETRY_MS[number - 1] * 1.2
+                await clock.advance(pause - 100)
                 assert len(receiver.messages) == number
-                await clock.advance(round(RETRY_MS[number - 1] * 0.2) + 2_000)
+                await clock.advance(100)
         (delivery,) = await deliveries(runtime)
         assert (delivery.state, delivery.attempts) == ("failed", 10)
         assert {message.id for message in receiver.messages} == {delivery.message}
@@ -346,15 +351,20 @@ async def test_an_internal_target_is_refused_before_anything_is_stored(
 
 
 async def test_a_target_that_was_allowed_before_is_asked_again_at_every_try(
-    memory_store: WatchedStore, make_runtime: MakeRuntime
+    sqlite_path: Path, make_runtime: MakeRuntime
 ) -> None:
     async with receiving() as receiver:
-        runtime = await make_runtime(memory_store, settings=OPEN)
-        await put(runtime, receiver.url)
+        for settings in (OPEN, RuntimeSettings()):
+            store = open_store(f"sqlite:///{sqlite_path}", "embedded", rng=lambda: 0.5)
+            runtime = await make_runtime(store, settings=settings, loops=settings is not OPEN)
+            if settings is OPEN:
+                await put(runtime, receiver.url)
+                await runtime.stop()
+                store.close()
+        await enqueue(runtime)
+        (found, *_) = await eventually(lambda: _with_tries(runtime))
         await runtime.stop()
-        again = await make_runtime(memory_store)
-        await enqueue(again)
-        (found, *_) = await eventually(lambda: _with_tries(again))
+        store.close()
         assert found.error is not None
         assert "refused" in found.error
         assert receiver.messages == []
