@@ -37,7 +37,7 @@ def lifespan(
     app: App,
     *,
     worker: bool = False,
-    queues: Sequence[str] | None = None,
+    queues: Sequence[str] | Mapping[str, int] | None = None,
     concurrency: int = 10,
     grace: float = 10.0,
     inner: Callable[[A], AbstractAsyncContextManager[Mapping[str, Any] | None]] | None = None,

@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Literal
 
 from roost.cli import exit_codes
 from roost.cli.output import note
 from roost.cli.target import without_password
+from roost.domain.names import check_name
+from roost.errors import InvalidRequest
 from roost.sdk.app import App
 from roost.sdk.connection import Connection
 from roost.sdk.worker import Worker
 
 _ANSWER_SECONDS = 30.0
+MOST_WEIGHT = 1000
 
 
 def run_worker(
     app: App,
     *,
     url: str | None,
-    queues: Sequence[str] | None,
+    queues: Sequence[str] | Mapping[str, int] | None,
     concurrency: int,
     lease: str,
     grace: float,
@@ -38,7 +41,7 @@ def run_worker(
             try:
                 worker = await app.worker(queues=queues, concurrency=concurrency, lease=lease, name=name, grace=grace)
                 _heed_signals(worker, grace)
-                told = f"worker {worker.name}: {len(list(app.registry))} kinds, queues {', '.join(worker.queues)}, "
+                told = f"worker {worker.name}: {len(list(app.registry))} kinds, queues {_told(worker)}, "
                 note(f"{told}{worker.concurrency} at a time, at {without_password(app.url)}")
                 await worker.run(until=until)
                 return exit_codes.OK
@@ -46,6 +49,26 @@ def run_worker(
                 await app.aclose()
 
     return asyncio.run(run())
+
+
+def read_queues(words: Sequence[str]) -> list[str] | dict[str, int] | None:
+    """Names in strict order, or weights where one is ``name:weight``; None for no words. Raises `InvalidRequest`."""
+    pairs = [word.partition(":") for word in words]
+    for name, colon, weight in pairs:
+        check_name(name, "queues")
+        if colon and not (weight.isdecimal() and 1 <= int(weight) <= MOST_WEIGHT):
+            raise InvalidRequest(
+                f"{weight[:40]!r} is no weight", path=f"queues.{name}", help=f"a whole number from 1 to {MOST_WEIGHT}"
+            )
+    if any(colon for _, colon, _ in pairs):
+        return {name: int(weight or 1) for name, _, weight in pairs}
+    return [name for name, _, _ in pairs] or None
+
+
+def _told(worker: Worker) -> str:
+    """Its queues, with their weights where they have some."""
+    weights = worker.weights
+    return ", ".join(queue if weights is None else f"{queue}:{weights[queue]}" for queue in worker.queues)
 
 
 def _heed_signals(worker: Worker, grace: float) -> None:

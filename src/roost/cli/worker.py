@@ -8,10 +8,18 @@ from roost.cli.logging_setup import log_option, log_to_stderr
 from roost.cli.session import Session, format_option, pass_session, url_option
 
 
-@click.command("worker", epilog="Example: roost worker shop.jobs:app --queues mail,default --concurrency 20")
+@click.command("worker", epilog="Example: roost worker shop.jobs:app -q mail:3 -q slow:1 --concurrency 20")
 @click.argument("app", metavar="MODULE:APP")
 @click.option(
     "--queues", metavar="A,B", help="Take from these, the first ones first; else the queues of the app's jobs."
+)
+@click.option(
+    "-q",
+    "--queue",
+    "weighed",
+    metavar="NAME[:WEIGHT]",
+    multiple=True,
+    help="Take from this queue; again for more. With weights (mail:3) each gives its share.",
 )
 @click.option("--concurrency", type=click.IntRange(min=1), default=10, show_default=True, help="Jobs at a time.")
 @click.option(
@@ -28,6 +36,7 @@ def command(
     session: Session,
     app: str,
     queues: str | None,
+    weighed: tuple[str, ...],
     concurrency: int,
     lease: str,
     grace: str,
@@ -37,13 +46,15 @@ def command(
 ) -> int:
     """Run the jobs of APP in MODULE. SIGTERM or Ctrl-C drains, a second one ends now."""
     from roost.cli.loading import load_app
-    from roost.cli.running import run_worker
+    from roost.cli.running import read_queues, run_worker
     from roost.domain.duration import parse_duration
     from roost.domain.names import check_name
 
     parse_duration(lease, path="lease")
     grace_ms = parse_duration(grace, path="grace")
-    wanted = [check_name(one.strip(), "queues") for one in queues.split(",")] if queues is not None else None
+    if queues is not None and weighed:
+        raise click.UsageError("give --queues or --queue, not both")
+    wanted = read_queues([one.strip() for one in queues.split(",")] if queues is not None else [*weighed])
     if name is not None:
         check_name(name, "name")
     log_to_stderr(log_level)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -304,7 +304,7 @@ class App:
     async def worker(
         self,
         *,
-        queues: Sequence[str] | None = None,
+        queues: Sequence[str] | Mapping[str, int] | None = None,
         concurrency: int = 10,
         lease: str = "15s",
         name: str | None = None,
@@ -312,15 +312,20 @@ class App:
     ) -> Worker:
         """A worker for the program's jobs, everything it needs in place: schedules stored, the store's loops running.
 
-        ``queues`` in strict order (`queues` where None), ``concurrency`` jobs at a time, ``grace`` seconds for running
-        jobs when it is stopped.
+        ``queues`` in strict order (`queues` where None), or by weight (``{"mail": 3, "slow": 1}``), ``concurrency``
+        jobs at a time, ``grace`` seconds for running jobs when it is stopped.
         """
         from roost.sdk.worker import Worker
 
         self.registry.check()
-        taken = [*queues] if queues else self.queues
         worker = Worker(
-            self.registry, self.client, queues=taken, concurrency=concurrency, lease=lease, name=name, grace=grace
+            self.registry,
+            self.client,
+            queues=queues or self.queues,
+            concurrency=concurrency,
+            lease=lease,
+            name=name,
+            grace=grace,
         )
         await self.connection.start_loops()
         await self.sync_schedules()
@@ -329,7 +334,7 @@ class App:
     async def run_worker(
         self,
         *,
-        queues: Sequence[str] | None = None,
+        queues: Sequence[str] | Mapping[str, int] | None = None,
         concurrency: int = 10,
         lease: str = "15s",
         name: str | None = None,
@@ -343,7 +348,7 @@ class App:
     def run_worker_sync(
         self,
         *,
-        queues: Sequence[str] | None = None,
+        queues: Sequence[str] | Mapping[str, int] | None = None,
         concurrency: int = 10,
         lease: str = "15s",
         name: str | None = None,

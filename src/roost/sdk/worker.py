@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -59,7 +60,7 @@ class Worker:
         registry: Registry,
         client: AsyncClient,
         *,
-        queues: list[str],
+        queues: Sequence[str] | Mapping[str, int],
         concurrency: int = 10,
         lease: str = "15s",
         name: str | None = None,
@@ -67,12 +68,14 @@ class Worker:
     ) -> None:
         """``queues`` in strict order, ``concurrency`` handlers at a time, ``grace`` seconds for them to end at a stop.
 
+        Queues with weights (a mapping) give their shares instead, and what one does not have goes to the others.
         Raises `ConfigurationError` for a handler that cannot run, and what is wrong with the other arguments.
         """
         if concurrency < 1 or not queues:
             raise ConfigurationError("a worker needs a queue and a concurrency of at least 1", path="concurrency")
         self.name = check_name(name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}", "name")
         self.queues = [check_name(queue, "queues") for queue in queues]
+        self.weights = dict(queues) if isinstance(queues, Mapping) else None
         self.concurrency = concurrency
         self._registry = registry
         self._client = client
@@ -186,7 +189,9 @@ class Worker:
     async def _claim(self, limit: int) -> tuple[Claimed | None, float]:
         """The answer and when its claim was sent; None where the worker is stopping."""
         wait = format_duration(0 if self._until_idle else min(CLAIM_WAIT_MS, int(self._lease_seconds * 1000) // 3))
-        request = ClaimJobs(worker=self.name, queues=self.queues, limit=limit, lease=self._lease, wait=wait)
+        request = ClaimJobs(
+            worker=self.name, queues=self.queues, weights=self.weights, limit=limit, lease=self._lease, wait=wait
+        )
         transport = self._client.transport
         operation_id = new_operation_id() if transport.repeatable else None
         sent_at = time.monotonic()
