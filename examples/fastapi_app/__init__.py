@@ -1,0 +1,1 @@
+"""A web application whose slow work is jobs: see README.md."""
