@@ -1,0 +1,1 @@
+"""A shop in Django that sends its mails by Roost."""

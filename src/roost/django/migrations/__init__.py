@@ -1,0 +1,1 @@
+"""The outbox table, for `manage.py migrate`."""
