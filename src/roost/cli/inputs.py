@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-PRIORITIES = {"low": 2, "normal": 5, "high": 8}
+from roost.domain.priority import PRIORITIES
 
 
 class JsonText(click.ParamType[bytes]):

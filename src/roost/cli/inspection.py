@@ -49,6 +49,8 @@ def _show(job: Inspection) -> None:
     )
     output.fields(_header(job))
     _show_json("input", job.input)
+    if job.metadata is not None:
+        _show_json("metadata", job.metadata)
     if job.progress is not None:
         output.section("progress")
         output.indented([_progress(job.progress)])
@@ -88,6 +90,8 @@ def _header(job: Job) -> list[tuple[str, object]]:
         ("unique key", job.unique_key),
         ("owner", job.owner),
         ("tags", ", ".join(f"{key}={value}" for key, value in (job.tags or {}).items())),
+        ("summary", job.summary),
+        ("chunks", f"{job.chunks:,}: roost jobs chunks {job.id}" if job.chunks else ""),
         ("time limit", job.timeout),
         ("retry", _retry(job)),
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from roost.cli import bulk, bulk_operations, inputs, output, times
+from roost.cli import bulk, bulk_operations, inputs, output, related, steering, times, tracking
 from roost.cli.lazy import Group
 from roost.cli.output import Column
 from roost.cli.session import Session, pass_session, reading, writing
@@ -91,6 +91,14 @@ def list_command(session: Session, /, **options: Any) -> None:
 @click.option("--hold", metavar="TITLE", help="Hold it before it starts until somebody approves.")
 @click.option("--tag", "tag", metavar="KEY=VALUE", multiple=True, help="May be repeated.")
 @click.option("--owner", metavar="NAME", help="Whose job it is.")
+@click.option(
+    "--after", type=click.IntRange(min=0), metavar="ID", multiple=True, help="Start after its end; may be repeated."
+)
+@click.option(
+    "--after-failure", type=click.Choice(("cancel", "fail", "run")), help="When one of those does not succeed."
+)
+@click.option("--batch", type=click.IntRange(min=0), metavar="ID", help="Join this open batch.")
+@click.option("--parent", type=click.IntRange(min=0), metavar="ID", help="It is part of this job's work.")
 @click.option("--wait", is_flag=True, help="Wait for its end and print its result.")
 @click.option("--within", metavar="DURATION", help="With --wait: wait at most this long.")
 @writing
@@ -124,6 +132,7 @@ def new_job(
     retries: int | None = None,
     hold: str | None = None,
     tag: tuple[str, ...] = (),
+    after: tuple[int, ...] = (),
     **options: Any,
 ) -> Any:
     """The `NewJob` of the options given; what is left out keeps the API's default."""
@@ -143,6 +152,7 @@ def new_job(
             retry=None if retries is None else RetryRule(retries=retries),
             hold=None if hold is None else HoldRule(title=hold),
             tags=inputs.tags(tag),
+            after=list(after) or None,
         )
     )
 
@@ -239,8 +249,10 @@ def cancel_command(session: Session, /, ids: tuple[str, ...], note: str, yes: bo
     return code
 
 
-@command.command("retry")
+@command.command("retry", epilog="Example: roost jobs retry 17 --input '{\"to\": \"bo@example.com\"}' --queue mail")
 @IDS
+@click.option("--input", type=inputs.JSON, metavar="JSON|@FILE|-", help="With this input instead.")
+@click.option("--queue", metavar="NAME", help="In this queue instead.")
 @NOTE
 @YES
 @bulk_operations.DRY_RUN
@@ -248,19 +260,36 @@ def cancel_command(session: Session, /, ids: tuple[str, ...], note: str, yes: bo
 @bulk_operations.DETACH
 @writing
 @pass_session
-def retry_command(session: Session, /, ids: tuple[str, ...], note: str, yes: bool, **how: Any) -> int:
-    """Run ended jobs again, their history kept. ``-`` reads ids from stdin."""
+def retry_command(
+    session: Session,
+    /,
+    ids: tuple[str, ...],
+    input: bytes | None,
+    queue: str | None,
+    note: str,
+    yes: bool,
+    **how: Any,
+) -> int:
+    """Run ended jobs again, maybe with another input or in another queue, their history kept.
+
+    ``-`` reads ids from stdin.
+    """
     if bulk_operations.is_query(ids):
-        return bulk_operations.act(session, "retry", ids, yes=yes, note=note, **how)
+        if input is not None:
+            raise click.UsageError("--input is for jobs named by their ids")
+        return bulk_operations.act(session, "retry", ids, yes=yes, note=note, queue=queue, **how)
+    import msgspec
+
     from roost.wire.contract import REOPEN_JOB
     from roost.wire.jobs import ReopenJob
 
+    edited = inputs.given(input=None if input is None else msgspec.Raw(input), queue=queue)
     actor = session.who()
     jobs, code = bulk.for_each(
         session,
         "retry",
         bulk.read_ids(ids, "job"),
-        lambda id: session.send(REOPEN_JOB, ReopenJob(id=id, note=note, actor=actor)),
+        lambda id: session.send(REOPEN_JOB, ReopenJob(id=id, note=note, actor=actor, **edited)),
     )
     _show_changed(session, jobs)
     return code
@@ -298,3 +327,7 @@ def delete_command(session: Session, /, ids: tuple[str, ...], yes: bool, **how: 
 
 def _show_changed(session: Session, jobs: list[JobSummary]) -> None:
     output.emit_pages([jobs], session.format, COLUMNS, lambda job: job.id, "nothing was changed")
+
+
+for _more in (*steering.COMMANDS, *tracking.COMMANDS, *related.COMMANDS):
+    command.add_command(_more)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from roost.cli import inputs, output, text, times
+from roost.cli import inputs, output, queue_rules, text, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
 from roost.cli.session import Session, pass_session, reading, writing
@@ -15,7 +16,7 @@ from roost.cli.session import Session, pass_session, reading, writing
 if TYPE_CHECKING:
     from roost.domain.records import HoldRule, QueueRules
     from roost.domain.retry import RetryRule
-    from roost.wire.queues import Queue
+    from roost.wire.queues import Cleared, Queue
 
 COUNTS = ("waiting", "ready", "running", "held", "succeeded", "failed", "cancelled", "expired")
 
@@ -25,7 +26,11 @@ def command() -> None:
     """Look at, pause and edit queues."""
 
 
+command.add_command(queue_rules.limits_command)
+command.add_command(queue_rules.order_command)
 NAME = click.argument("name")
+YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+CLEARABLE = tuple(name for name in COUNTS if name != "running")
 
 
 def _oldest(queue: Queue) -> str:
@@ -58,7 +63,7 @@ def list_command(session: Session) -> None:
 @pass_session
 def show_command(session: Session, name: str) -> None:
     """Show a queue: whether it is paused, its counts and its rules."""
-    _show(session, _get(session, name))
+    show(session, _get(session, name))
 
 
 @command.command("pause")
@@ -85,6 +90,81 @@ def resume_command(session: Session, name: str) -> None:
     _changed(session, session.send(RESUME_QUEUE, PauseQueue(name=name, actor=session.who())))
 
 
+@command.command("drain")
+@NAME
+@click.option("--wait", "wait", metavar="DURATION", default="30s", show_default=True, help="How long, at most.")
+@writing
+@pass_session
+def drain_command(session: Session, name: str, wait: str) -> int:
+    """Pause a queue and wait until its last running job has ended; it stays paused."""
+    from roost.cli import exit_codes
+    from roost.cli.waiting import slices
+    from roost.wire.contract import DRAIN_QUEUE
+    from roost.wire.queues import DrainQueue
+
+    actor = session.who()
+    for part in slices(wait):
+        drained = session.send(DRAIN_QUEUE, DrainQueue(name=name, wait=part, actor=actor))
+        if drained.drained:
+            break
+
+    def show() -> None:
+        output.say(f"{text.line(name)}  {'drained' if drained.drained else f'{drained.running} still run'}")
+
+    output.emit_one(drained, session.format, show, lambda: name)
+    return exit_codes.OK if drained.drained else exit_codes.TIMEOUT
+
+
+@command.command("clear")
+@NAME
+@click.option("--state", "states", type=click.Choice(CLEARABLE), multiple=True, help="In this state; may be repeated.")
+@YES
+@writing
+@pass_session
+def clear_command(session: Session, name: str, states: tuple[str, ...], yes: bool) -> None:
+    """Delete a queue's jobs that have not started (or those in the given states); running ones stay."""
+    from roost.cli import bulk
+    from roost.wire.contract import CLEAR_QUEUE
+    from roost.wire.queues import ClearQueue
+
+    words: list[Any] = [*states] or ["waiting", "ready", "held"]
+    before = _get(session, name)
+    count = sum(getattr(before, state) for state in words)
+    bulk.confirm(f"delete {count:,} jobs of {name}", count, yes)
+    actor = session.who()
+    _deleted(session, name, lambda: session.send(CLEAR_QUEUE, ClearQueue(name=name, states=words, actor=actor)))
+
+
+@command.command("destroy")
+@NAME
+@click.option("--force", is_flag=True, help="Cancel what runs.")
+@click.option("--wait", metavar="DURATION", default="30s", show_default=True, help="How long ends are waited for.")
+@YES
+@writing
+@pass_session
+def destroy_command(session: Session, name: str, force: bool, wait: str, yes: bool) -> None:
+    """Delete all jobs of a queue, ended ones too, and forget its rules; refused while jobs run."""
+    from roost.cli import bulk
+    from roost.wire.contract import DESTROY_QUEUE
+    from roost.wire.queues import DestroyQueue
+
+    before = _get(session, name)
+    bulk.confirm(f"destroy the queue {name}", 2, yes)
+    request = DestroyQueue(name=before.name, force=force, wait=wait, actor=session.who())
+    _deleted(session, name, lambda: session.send(DESTROY_QUEUE, request))
+
+
+def _deleted(session: Session, name: str, call: Callable[[], Cleared]) -> None:
+    import msgspec
+
+    cleared = call()
+    while cleared.more:
+        again = call()
+        cleared = msgspec.structs.replace(again, deleted=again.deleted + cleared.deleted)
+    said = f"{text.line(name)}  {cleared.deleted:,} jobs deleted"
+    output.emit_one(cleared, session.format, lambda: output.say(said), lambda: name)
+
+
 @command.command("edit", epilog="A value of 'none' takes a rule away: roost queues edit mail --timeout none")
 @NAME
 @click.option("--retries", type=click.IntRange(min=0), help="How often a failed job is tried again.")
@@ -96,6 +176,13 @@ def resume_command(session: Session, name: str) -> None:
 @click.option("--timeout", metavar="DURATION", help="The longest one attempt may take.")
 @click.option("--retention", metavar="DURATION", help="How long ended jobs are kept.")
 @click.option("--retention-failed", metavar="DURATION", help="How long failed jobs are kept.")
+@click.option("--retention-succeeded", metavar="DURATION", help="How long succeeded jobs are kept.")
+@click.option("--retention-cancelled", metavar="DURATION", help="How long cancelled jobs are kept.")
+@click.option("--retention-expired", metavar="DURATION", help="How long expired jobs are kept.")
+@click.option("--result-ttl", metavar="DURATION", help="How long results are kept, where their jobs stay longer.")
+@click.option("--deadline", metavar="DURATION", help="Jobs not ended within this time are cancelled.")
+@click.option("--priority", metavar="0-9", help="Of jobs that name none; or low, normal, high.")
+@click.option("--payload-limit", metavar="BYTES", help="The largest input, where that is less than the server's.")
 @click.option("--hold", metavar="TITLE", help="Hold its jobs before they start until somebody approves.")
 @click.option("--hold-expires", metavar="DURATION", help="How long an approval is waited for.")
 @click.option("--hold-on-expiry", type=click.Choice(("deny", "approve")), help="What the time's end means.")
@@ -115,14 +202,28 @@ def edit_command(session: Session, /, name: str, **options: Any) -> None:
     except NotFound:
         before = QueueRules()
     request = EditQueue(name=name, rules=_merged(before, options), actor=session.who())
-    _show(session, session.send(EDIT_QUEUE, request))
+    show(session, session.send(EDIT_QUEUE, request))
 
 
 def _merged(rules: QueueRules, options: dict[str, Any]) -> QueueRules:
     import msgspec
 
-    durations = {field: options[field] for field in ("timeout", "retention", "retention_failed")}
-    changes = {field: None if text == "none" else text for field, text in durations.items() if text is not None}
+    texts = {field: options[field] for field in ("timeout", "retention", "retention_failed", "result_ttl", "deadline")}
+    changes: dict[str, Any] = {
+        field: None if text == "none" else text for field, text in texts.items() if text is not None
+    }
+    if (priority := options["priority"]) is not None:
+        changes["priority"] = None if priority == "none" else inputs.PRIORITY.convert(priority, None, None)
+    if (limit := options["payload_limit"]) is not None:
+        changes["payload_limit"] = None if limit == "none" else click.INT.convert(limit, None, None)
+    kept: dict[Any, str] = dict(rules.retention_states or {})
+    for state in ("succeeded", "cancelled", "expired"):
+        text = options[f"retention_{state}"]
+        if text == "none":
+            kept.pop(state, None)
+        elif text is not None:
+            kept[state] = text
+    changes["retention_states"] = kept or None
     return msgspec.structs.replace(rules, retry=_retry(rules, options), hold=_hold(rules, options), **changes)
 
 
@@ -169,8 +270,10 @@ def _changed(session: Session, queue: Queue) -> None:
     )
 
 
-def _show(session: Session, queue: Queue) -> None:
-    def show() -> None:
+def show(session: Session, queue: Queue) -> None:
+    """Print a queue with its rules."""
+
+    def tell() -> None:
         paused = f"paused by {queue.paused_by or 'somebody'} {times.full(queue.paused_at)}"
         output.say(output.strong(f"queue {text.line(queue.name)}"))
         output.fields(
@@ -182,7 +285,7 @@ def _show(session: Session, queue: Queue) -> None:
             ]
         )
 
-    output.emit_one(queue, session.format, show, lambda: queue.name)
+    output.emit_one(queue, session.format, tell, lambda: queue.name)
 
 
 def _rules(queue: Queue) -> list[tuple[str, object]]:
@@ -199,4 +302,9 @@ def _rules(queue: Queue) -> list[tuple[str, object]]:
         ),
         ("kept for", rules.retention),
         ("failed kept", rules.retention_failed),
+        *((f"{state} kept", kept) for state, kept in (rules.retention_states or {}).items()),
+        ("results kept", rules.result_ttl),
+        ("deadline", rules.deadline),
+        ("priority", rules.priority),
+        ("payload limit", rules.payload_limit),
     ]

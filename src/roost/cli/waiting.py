@@ -36,6 +36,16 @@ def until_ended(session: Session, id: int, within: str | None) -> int:
     return failures.report(refusal, session.format)
 
 
+def slices(wait: str) -> list[str]:
+    """A long wait as several that one call may take each."""
+    left = parse_duration(wait, path="wait")
+    found = []
+    while left > _ONE_WAIT_MS:
+        found.append(format_duration(_ONE_WAIT_MS))
+        left -= _ONE_WAIT_MS
+    return [*found, format_duration(left)]
+
+
 def _ended(session: Session, id: int, limit_ms: int | None) -> Job | None:
     start = time.monotonic()
     shown: State | None = None

@@ -12,7 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from roost.domain.query_fields import ALIASES, FIELDS, HAS, PRIORITIES, Field, Kind, field_named
+from roost.domain.priority import PRIORITIES
+from roost.domain.query_fields import ALIASES, FIELDS, HAS, Field, Kind, field_named
 from roost.domain.query_times import duration, moment
 from roost.domain.states import State
 from roost.errors import InvalidDuration, InvalidQuery

@@ -75,7 +75,6 @@ _TABLE = (
 FIELDS = {field.name: field for field in _TABLE}
 ALIASES = {"payload": "input"}
 HAS = ("logs", "steps", "errors", "children", "result")
-PRIORITIES = {"low": 2, "normal": 5, "high": 8}
 
 
 def field_named(name: str) -> Field | None:

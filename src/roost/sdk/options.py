@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import msgspec
 
 from roost.domain.duration import format_duration, to_milliseconds
+from roost.domain.priority import PRIORITIES
 from roost.domain.records import HoldRule
 from roost.domain.retry import RetryRule, validate
 from roost.errors import InvalidRequest
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from roost.sdk.calls import JobCall
     from roost.sdk.flow import BatchHandle
 
-PRIORITIES = {"low": 2, "normal": 5, "high": 8}
 LONGEST_KEY = 256
 _MEMORY = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?) ?(?P<unit>[kmg]i?b)", re.IGNORECASE)
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}

@@ -39,7 +39,21 @@ EXAMPLES: dict[str, Any] = {
     },
     "jobs.cancel": {"note": "sent by hand", "actor": "mia"},
     "jobs.reopen": {"note": "the mail server is back", "actor": "mia"},
+    "jobs.move": {"queue": "slow", "priority": "low", "actor": "mia"},
+    "jobs.run_now": {"actor": "mia"},
+    "jobs.hold": {"title": "Wait for the new prices", "actor": "mia"},
+    "jobs.clone": {"input": {"user_id": 8}, "delay": "10m"},
+    "jobs.edit": {"tags": {"team": "blue"}, "untag": ["draft"], "owner": "mia", "metadata": {"ticket": 7}},
+    "jobs.note": {"text": "asked the customer", "actor": "mia"},
+    "jobs.take": {"worker": "mia"},
+    "jobs.update": {"attempt": 1, "state": "succeeded", "summary": "Brief posted", "result": {"pages": 3}},
     "queues.pause": {"actor": "mia"},
+    "queues.drain": {"wait": "30s", "actor": "mia"},
+    "queues.clear": {"states": ["waiting", "ready"], "actor": "mia"},
+    "queues.destroy": {"force": True, "actor": "mia"},
+    "kinds.put": {
+        "schema": {"type": "object", "required": ["to"], "properties": {"to": {"type": "string", "format": "email"}}}
+    },
     "schedules.put": {
         "rule": {"cron": "0 8 * * *", "zone": "America/New_York"},
         "job": {"kind": "brief.daily", "input": {"user_id": "mia"}},
