@@ -9,6 +9,9 @@ from mypy import api
 
 PROGRAM = """
 import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Annotated, Any
+
 import roost
 
 app = roost.App()
@@ -27,6 +30,52 @@ async def brief(user: str, ctx: roost.Context = roost.injected()) -> float:
 
 async def one(user: str) -> float:
     return 1.0
+
+class Db:
+    pass
+
+def get_db() -> Iterator[Db]:
+    yield Db()
+
+@app.job(isolate="process", memory="256MB", limits=[roost.Rate("smtp", "100/m"), roost.Concurrency("t:{number}", 4)])
+async def child(number: int, db: Annotated[Db, roost.Depends(get_db)] = roost.injected()) -> str:
+    return str(number)
+
+@app.job
+async def parent(ctx: roost.Context = roost.injected()) -> list[str]:
+    one = await ctx.spawn(child, 1)
+    reveal_type(await one.result())  # str
+    reveal_type(await ctx.wait_for([one]))  # list[str]
+    reveal_type(await ctx.wait_for([one], return_failures=True))  # list[str | JobFailed]
+    reveal_type(await ctx.wait("go", type=bool, timeout="1h"))  # bool
+    reveal_type(await ctx.dependencies(int))  # list[int]
+    reveal_type((await ctx.batch()).pending)  # int
+    await ctx.results.append({"any": "thing"})
+    await ctx.spawn(child, "1")  # error: arg-type
+    return await ctx.wait_for(await ctx.spawn_many(child, [(1,), child.arguments(2)]))
+
+@app.job
+def sync_parent(ctx: roost.SyncContext = roost.injected()) -> str:
+    reveal_type(ctx.wait_for([ctx.spawn(child, 1)]))  # list[str]
+    reveal_type(ctx.wait("go"))  # Any
+    return ctx.spawn(child, 1).result()
+
+@app.around
+async def timed(job: roost.RunningJob, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    reveal_type(job.arguments)  # dict[str, Any]
+    return await call()
+
+async def flow() -> None:
+    reveal_type(child.call(1))  # JobCall[str]
+    async with app.batch("b", on_success=parent.call()) as batch:
+        reveal_type(await batch.add(child.call(1)))  # Handle[str]
+        reveal_type(await batch.add_many([child.call(2)]))  # list[Handle[str]]
+    reveal_type((await batch.wait()).succeeded)  # int
+    chain = await app.chain(child.call(1), parent.call())
+    reveal_type(chain)  # BatchHandle
+    await child.options(after=[await plain.enqueue(), 7], after_failure="run", batch=chain, parent=7).enqueue(1)
+    child.options(after_failure="never")  # error: arg-type
+    child.call("1")  # error: arg-type
 
 @app.schedule("0 8 * * *", tz="America/New_York")
 async def morning() -> None:
