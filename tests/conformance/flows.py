@@ -68,7 +68,9 @@ def advance(bench: Bench) -> int:
         assert steps < 10_000
 
 
-def create_batch(bench: Bench, rows: list[JobRow], *, chain: bool = False, seal: bool = True, **callbacks: JobRow) -> Batch:
+def create_batch(
+    bench: Bench, rows: list[JobRow], *, chain: bool = False, seal: bool = True, **callbacks: JobRow
+) -> Batch:
     """A batch; callbacks by event."""
     action = CreateBatch(name="b", chain=chain, rows=rows, callbacks=list(callbacks.items()), seal=seal)  # type: ignore[arg-type]
     return decoded(bench.act(action))

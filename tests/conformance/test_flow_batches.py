@@ -8,7 +8,17 @@ import pytest
 
 from roost.domain.settle import Ending
 from roost.domain.states import State
-from roost.engine.protocol import AdvanceFlow, Call, CancelJobs, DecideHold, DeleteJobs, Prune, PruneOld, ReopenJobs, SealBatch
+from roost.engine.protocol import (
+    AdvanceFlow,
+    Call,
+    CancelJobs,
+    DecideHold,
+    DeleteJobs,
+    Prune,
+    PruneOld,
+    ReopenJobs,
+    SealBatch,
+)
 from roost.wire.batches import ListBatches
 from roost.wire.holds import ListHolds
 from roost.wire.jobs import ListJobs
@@ -48,7 +58,8 @@ def test_an_open_batch_waits_for_its_seal(bench: Bench) -> None:
     assert seal(bench, batch.id) == told
     assert len(bench.take(5, "cb")[1]) == 1
     refused = bench.act(SealBatch(999)).problem
-    assert refused is not None and refused.code == "not_found"
+    assert refused is not None
+    assert refused.code == "not_found"
 
 
 def test_an_empty_sealed_batch_finishes_at_once(bench: Bench) -> None:
@@ -254,6 +265,8 @@ def test_callbacks_are_made_once_however_many_carry_on_at_once(bench: Bench) -> 
     assert not failures, failures
     advance(bench)
     told = [bench.reader.flow.batch(batch.id) for batch in batches]
-    assert {(each.state, each.succeeded, each.pending, len(each.callbacks)) for each in told} == {("finished", 10, 0, 1)}
+    assert {(each.state, each.succeeded, each.pending, len(each.callbacks)) for each in told} == {
+        ("finished", 10, 0, 1)
+    }
     assert len(bench.take(100, "cb")[1]) == 5
     assert bench.state(top) is State.READY

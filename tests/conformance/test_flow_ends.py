@@ -90,7 +90,11 @@ def test_a_waiting_parent_goes_on_after_every_end_of_its_children(bench: Bench, 
     children = [add(bench, parent=parent, queue=f"c{place}", **prepared(how)) for place in range(2)]
     answer = bench.settle(parent, token, "wait", wait=WaitRow(jobs=children))
     assert answer.problem is None
-    assert (bench.job(parent).state, bench.job(parent).reason, bench.job(parent).waiting_for) == ("waiting", "dependency", 2)
+    assert (bench.job(parent).state, bench.job(parent).reason, bench.job(parent).waiting_for) == (
+        "waiting",
+        "dependency",
+        2,
+    )
     end(bench, children[0], how)
     advance(bench)
     # An expiry ends both at once.

@@ -74,7 +74,8 @@ def test_what_is_not_there_is_refused_before_anything_is_stored(
     assert isinstance(refused, Problem)
     assert (refused.code, refused.path) == (code, path)
     # The neighbours in the same transaction are not touched by it.
-    assert isinstance(stored, list) and isinstance(related, list)
+    assert isinstance(stored, list)
+    assert isinstance(related, list)
     assert _count(bench) == 3
     assert bench.reader.flow.dependencies(ListDependencies(id=related[1].id)).dependencies[0].id == related[0].id
 
@@ -86,7 +87,8 @@ def test_a_sealed_batch_and_a_cancelled_parent_take_no_more(bench: Bench) -> Non
     before = _count(bench)
     for wish in ({"batch": batch.id}, {"parent": parent}):
         refused = bench.enqueue_rows([job(bench, **wish)])
-        assert isinstance(refused, Problem) and refused.code == "conflict"
+        assert isinstance(refused, Problem)
+        assert refused.code == "conflict"
     assert _count(bench) == before
     assert bench.reader.flow.batch(batch.id).total == 1
 
@@ -145,14 +147,17 @@ def test_a_ref_to_a_duplicate_means_the_job_that_was_there(bench: Bench) -> None
 def test_a_ref_to_a_refused_job_counts_as_not_succeeded(bench: Bench) -> None:
     add(bench, unique="k", text='"another"')
     answers = bench.enqueue_rows([job(bench, unique="k"), job(bench, places=[0])])
-    assert isinstance(answers, list) and answers[0].problem is not None
+    assert isinstance(answers, list)
+    assert answers[0].problem is not None
     assert bench.state(answers[1].id) is State.CANCELLED
 
 
 def test_a_replaced_need_ends_for_its_dependents_too(bench: Bench) -> None:
     holder = add(bench, unique="k", queue="h")
     waits = add(bench, after=[holder])
-    both = bench.enqueue_rows([job(bench, unique="k", on_conflict="replace"), job(bench, after=[holder], policy="run", queue="r")])
+    both = bench.enqueue_rows(
+        [job(bench, unique="k", on_conflict="replace"), job(bench, after=[holder], policy="run", queue="r")]
+    )
     assert isinstance(both, list)
     advance(bench)
     assert bench.state(holder) is State.CANCELLED
@@ -187,7 +192,8 @@ def test_an_open_chain_grows_behind_its_last_job(bench: Bench) -> None:
     second, third = enqueue(bench, job(bench, batch=batch.id, queue="b"), job(bench, batch=batch.id, queue="c"))
     assert [bench.state(id) for id in (first, second, third)] == ["ready", "waiting", "waiting"]
     refused = bench.enqueue_rows([job(bench, batch=batch.id, after=[first])])
-    assert isinstance(refused, Problem) and refused.path == "jobs[0].after"
+    assert isinstance(refused, Problem)
+    assert refused.path == "jobs[0].after"
     end(bench, first, "succeed")
     advance(bench)
     end(bench, second, "early_exit")

@@ -63,7 +63,10 @@ def test_any_graph_ends_as_its_oracle_says(bench: Bench, nodes: list[Any], seed:
     if together:
         ids = enqueue(
             bench,
-            *(job(bench, places=sorted(wanted), policy=policies[place], queue=queue) for place, wanted in enumerate(needs)),
+            *(
+                job(bench, places=sorted(wanted), policy=policies[place], queue=queue)
+                for place, wanted in enumerate(needs)
+            ),
         )
     else:
         ids = []
@@ -113,7 +116,7 @@ def calls(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]
 
 
 def test_ten_thousand_jobs_end_in_time_linear_in_their_edges(bench: Bench, calls: list[tuple[str, int]]) -> None:
-    """100 layers of 100 jobs, each job after two of the layer before; the first layer fails, and all the rest with it."""
+    """100 layers of 100 jobs, each after two of the layer before; the first layer fails, and all the rest with it."""
     bench.fed = False
 
     def edges_of(layers: int) -> tuple[int, int]:

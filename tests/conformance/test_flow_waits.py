@@ -1,4 +1,4 @@
-"""Running jobs that wait for jobs or signals: no worker is occupied, no wake-up is lost, nothing counts as a failure."""
+"""Running jobs that wait for jobs or signals: no worker is occupied, no wake-up is lost, nothing is a failure."""
 
 from __future__ import annotations
 

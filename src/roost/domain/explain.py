@@ -210,7 +210,7 @@ class _Teller:
             for text in blocked:
                 self._say(f"It waits: {text}.", "attempt_ended", "reopened", "created")
             self._account.next.append(_BLOCKED[job.reason])
-            if job.run_at is not None and job.reason == "event":
+            if job.run_at is not None and job.reason in ("event", "dependency"):
                 self._account.next.append(f"At {self._when(job.run_at)} it goes on without it.")
             self._paused()
             self._takers()

@@ -180,8 +180,6 @@ def later(row: JobRow, by_ms: int) -> JobRow:
     return msgspec.structs.replace(row, shape=shape, unique=unique, hold=hold)
 
 
-
-
 def join(row: JobRow, batch: int, *, member: bool = True) -> JobRow:
     """``row`` as a member of ``batch``, or as a job that is called back by it; ``row`` stays as it is."""
     options = JobOptions() if row.options is None else _options.decode(row.options)

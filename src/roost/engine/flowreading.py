@@ -94,9 +94,7 @@ class FlowReader:
                 limit=query.limit + 1,
             )
         page = [rows.dependency(row) for row in found[: query.limit]]
-        return DependencyPage(
-            dependencies=page, cursor=str(page[-1].id) if len(found) > query.limit else None
-        )
+        return DependencyPage(dependencies=page, cursor=str(page[-1].id) if len(found) > query.limit else None)
 
     def batch(self, id: int) -> Batch:
         """One batch; raises `NotFound`."""

@@ -9,7 +9,7 @@ LIMIT = 1_000
 
 
 class Carrier:
-    """The work of the flow's loop: woken by this node's commits; its timer is for nodes that died before they did it."""
+    """The work of the flow's loop: woken by this node's commits; its timer is for what dead nodes left undone."""
 
     def __init__(self, core: Core) -> None:
         self._core = core

@@ -88,9 +88,7 @@ async def dependencies(core: Core, request: ListDependencies, call: CallInfo) ->
 async def children(core: Core, request: ListChildren, call: CallInfo) -> JobPage:
     """A job's children, newest first; raises `NotFound`, `InvalidCursor`."""
     await core.read(core.reader.flow.check, request.id)
-    return await core.read(
-        core.reader.jobs, ListJobs(parent=request.id, limit=request.limit, cursor=request.cursor)
-    )
+    return await core.read(core.reader.jobs, ListJobs(parent=request.id, limit=request.limit, cursor=request.cursor))
 
 
 async def send_signal(core: Core, request: NewSignal, call: CallInfo) -> SentSignal:

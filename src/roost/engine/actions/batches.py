@@ -55,9 +55,7 @@ def cancel(transaction: Transaction, action: CancelBatch, now: int) -> Acted:
     effects = Effects()
     if action.after < 0:
         _seal(transaction, action.id, now, effects)
-    members = unpack(
-        transaction.one("batch_open_members", id=action.id, after=action.after, limit=action.limit)
-    )
+    members = unpack(transaction.one("batch_open_members", id=action.id, after=action.after, limit=action.limit))
     sets.cancel(transaction, [job for job, _ in members], now, effects, actor=action.actor, note=action.note)
     after = members[-1][1] if members else action.after
     return Acted(str(after), effects, len(members), len(members) >= action.limit)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from roost.domain.flow import Counted, Verdict, counted, dependent, leaves_chain
 from roost.domain.records import Flag
-from roost.domain.tracked import is_tracked
 from roost.domain.states import TERMINAL, Event, State
+from roost.domain.tracked import is_tracked
 from roost.engine.actions import batches
 from roost.engine.actions.sets import end_tracked
 from roost.engine.driver import Transaction
@@ -86,9 +86,7 @@ def _carry_on(
     return len(taken) + edges + children
 
 
-def _close_edges(
-    transaction: Transaction, ended: list[int], succeeded: set[int]
-) -> tuple[dict[int, Decision], int]:
+def _close_edges(transaction: Transaction, ended: list[int], succeeded: set[int]) -> tuple[dict[int, Decision], int]:
     """Count these ends for those who wait for them: what becomes of whom, and how many edges were closed."""
     edges = transaction.rows("dependency_close", ids=pack(ended), limit=EDGES) if ended else []
     if not edges:

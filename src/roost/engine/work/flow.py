@@ -63,7 +63,8 @@ def look_around(transaction: Transaction, rows: Iterable[JobRow]) -> Surrounding
     return Surroundings(
         jobs=needs_of(transaction, jobs) if jobs else {},
         batches={
-            row[0]: _Batch(*row) for row in (unpack(transaction.one("batch_lock", ids=pack(batches))) if batches else ())
+            row[0]: _Batch(*row)
+            for row in (unpack(transaction.one("batch_lock", ids=pack(batches))) if batches else ())
         },
     )
 
@@ -87,11 +88,15 @@ def refusal(rows: Sequence[JobRow], around: Surroundings) -> RoostError | None:
             batch = around.batches.get(wish.batch)
             if batch is None:
                 return NotFound(
-                    f"there is no batch {wish.batch}", path=f"{path}batch", help="roost batches list shows what there is"
+                    f"there is no batch {wish.batch}",
+                    path=f"{path}batch",
+                    help="roost batches list shows what there is",
                 )
             if batch.sealed_at is not None:
                 return Conflict(
-                    f"batch {batch.id} is sealed", path=f"{path}batch", help="create a batch that stays open (seal: false)"
+                    f"batch {batch.id} is sealed",
+                    path=f"{path}batch",
+                    help="create a batch that stays open (seal: false)",
                 )
             if batch.chain and (wish.after or wish.places):
                 return InvalidRequest(
@@ -189,9 +194,7 @@ def _announce(needs: dict[int, Need], fresh: set[int], effects: Effects) -> None
             effects.ready[need.queue] = effects.ready.get(need.queue, 0) + 1
 
 
-def _chain_links(
-    rows: Sequence[JobRow], answers: Sequence[EnqueuedRow], around: Surroundings
-) -> dict[int, int | None]:
+def _chain_links(rows: Sequence[JobRow], answers: Sequence[EnqueuedRow], around: Surroundings) -> dict[int, int | None]:
     """By place: the job each row of a chain comes after (None: it is the first)."""
     last = {batch.id: batch.last_job for batch in around.batches.values() if batch.chain}
     links: dict[int, int | None] = {}
@@ -233,9 +236,7 @@ def _place_dependent(
         relations.decisions.append(Decision(id, 0, verdict, wish.run_at))
 
 
-def _write(
-    transaction: Transaction, relations: _Relations, around: Surroundings, grown: dict[int, _Batch]
-) -> None:
+def _write(transaction: Transaction, relations: _Relations, around: Surroundings, grown: dict[int, _Batch]) -> None:
     if relations.edges:
         transaction.run("dependency_put", rows=pack(relations.edges))
     if relations.dependents:
@@ -243,9 +244,7 @@ def _write(
     if relations.children:
         transaction.run("child_put", rows=pack(relations.children))
     if relations.members:
-        growth = [
-            (id, batch.total - around.batches[id].total, batch.last_job) for id, batch in sorted(grown.items())
-        ]
+        growth = [(id, batch.total - around.batches[id].total, batch.last_job) for id, batch in sorted(grown.items())]
         if transaction.run("batch_grow", rows=pack(growth)) != len(growth):
             raise Retry
         transaction.run("batch_member_put", rows=pack(relations.members))
@@ -276,9 +275,7 @@ def begin_waits(
         signals.begin(transaction, for_signals, now, effects)
 
 
-def _wait_for_jobs(
-    transaction: Transaction, waits: list[tuple[JobFacts, WaitRow]], now: int, effects: Effects
-) -> None:
+def _wait_for_jobs(transaction: Transaction, waits: list[tuple[JobFacts, WaitRow]], now: int, effects: Effects) -> None:
     needs = needs_of(transaction, (id for _, wait in waits for id in wait.jobs))
     _announce(needs, set(), effects)
     relations = _Relations()

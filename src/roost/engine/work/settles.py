@@ -186,7 +186,7 @@ def write(
     failed = [
         (facts.id, ending.error)
         for facts, ending, verdict in verdicts
-        if ending.kind in ("fail", "lost") and verdict.state is not State.CANCELLED
+        if ending.error is not None and verdict.state is not State.CANCELLED
     ]
     failures.note(transaction, failed, now)
     results = [

@@ -59,9 +59,7 @@ def begin(transaction: Transaction, waits: list[tuple[JobFacts, WaitRow]], now: 
 def deliver(transaction: Transaction, signal: Signal, limit: int, now: int, effects: Effects) -> int:
     """Give ``signal`` to up to ``limit`` of those who wait for it; how many. It is served when that are fewer."""
     transaction.one("signal_lock", names=pack([signal.name]))
-    waiters = unpack(
-        transaction.one("signal_waiters", name=signal.name, job=signal.job, signal=signal.id, limit=limit)
-    )
+    waiters = unpack(transaction.one("signal_waiters", name=signal.name, job=signal.job, signal=signal.id, limit=limit))
     found = [_Given(job, step, attempt, signal.id, signal.data) for job, step, attempt in waiters]
     given = _hand_over(transaction, found, {each.job: signal.name for each in found}, now, effects)
     if len(waiters) < limit:
@@ -69,9 +67,7 @@ def deliver(transaction: Transaction, signal: Signal, limit: int, now: int, effe
     return given
 
 
-def _hand_over(
-    transaction: Transaction, found: list[_Given], names: dict[int, str], now: int, effects: Effects
-) -> int:
+def _hand_over(transaction: Transaction, found: list[_Given], names: dict[int, str], now: int, effects: Effects) -> int:
     """Record the steps and make the jobs ready, where they still wait."""
     facts = facts_of(transaction, (each.job for each in found)) if found else {}
     given = [
