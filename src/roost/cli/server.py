@@ -33,8 +33,10 @@ from roost.cli.session import Session, format_option, pass_session
     multiple=True,
     help="An internal target of webhooks: a network such as 10.0.0.0/8, an address, a name, or host:port.",
 )
+@click.option("--webhook-timeout", metavar="DURATION", help="How long a receiver may take to answer; else 10s.")
 @click.option("--retention", metavar="DURATION", help="How long ended jobs are kept; else 7d.")
 @click.option("--retention-failed", metavar="DURATION", help="How long failed jobs are kept; else 30d.")
+@click.option("--feed-retention", metavar="DURATION", help="How long events can be read again; else 3d.")
 @click.option("--grace", metavar="DURATION", help="How long a stop waits for requests in work; else 10s.")
 @log_option
 @format_option

@@ -77,6 +77,7 @@ async def serve(
             retention_ms=parse_duration(settings.retention, path="retention"),
             retention_failed_ms=parse_duration(settings.retention_failed, path="retention_failed"),
             webhook_allow=settings.webhook_allow,
+            webhook_seconds=parse_duration(settings.webhook_timeout, path="webhook_timeout") / 1000,
             feed_retention_ms=parse_duration(settings.feed_retention, path="feed_retention"),
         ),
         version=version,

@@ -50,6 +50,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """How long events can be read again."""
     webhook_allow: tuple[str, ...] = ()
     """Internal targets that webhooks may be sent to: ``10.0.0.0/8``, ``127.0.0.1``, ``host:port`` or a name."""
+    webhook_timeout: str = "10s"
+    """How long a receiver of webhooks may take to answer."""
     grace: str = "10s"
     """How long a stop waits for requests in work."""
     port_file: str | None = None
@@ -73,7 +75,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], folder: Path) -> 
             merged["limits"] = limits
     try:
         settings = convert(merged, Settings)
-        for name in ("retention", "retention_failed", "feed_retention", "grace"):
+        for name in ("retention", "retention_failed", "feed_retention", "webhook_timeout", "grace"):
             parse_duration(getattr(settings, name), path=name)
     except InvalidRequest as error:
         raise ConfigurationError(error.message, path=error.path, help=error.help) from None

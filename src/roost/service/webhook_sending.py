@@ -20,7 +20,7 @@ CONCURRENCY = 8
 """POSTs to one endpoint at a time."""
 TAKEN = 4 * CONCURRENCY
 """Deliveries this node has of one endpoint at a time, so that a transaction settles and takes many."""
-LOCK_MARGIN_MS = 20_000
+LOCK_MARGIN_MS = 5_000
 """What is taken is this node's for one POST and so much more: what a node that died had is sent again after it."""
 STOP_SECONDS = 2.0
 """What is being sent has so long to end when the node stops."""
