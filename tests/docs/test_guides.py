@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,6 +105,22 @@ async def test_recorded_steps_of_the_jobs_guide_are_not_repeated(tmp_path: Path)
         assert calls == ["ana"]
         steps = [step.name for step in made.app.sync_client.jobs.steps(handle.id) if step.kind != "sleep"]
         assert steps == ["read", "summarise", "send"]
+
+
+@pytest.mark.feature("events")
+async def test_the_events_guide(tmp_path: Path) -> None:
+    with program("events", tmp_path) as (made, harness):
+        handle = await made.welcome.enqueue(user="ana")
+        await harness.drain()
+        place = await asyncio.wait_for(made.follow("0"), 20)
+        [*_, last] = (await made.app.client.events.list(job=[handle.id])).events
+        assert (last.id, last.type) == (place, "succeeded")
+        reading = asyncio.create_task(made.read_log("ben"))
+        await asyncio.sleep(0)
+        while not reading.done():
+            await harness.drain()
+            await asyncio.sleep(0.01)
+        assert await reading == ["writing to ben"]
 
 
 async def test_the_approvals_guide(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -65,6 +65,7 @@ class FollowEvents(Wire, kw_only=True):
 class FeedReset(Wire, kw_only=True):
     """What lies between the reader's position and ``cursor`` is kept no more; the stream goes on behind ``cursor``."""
 
+    type: Literal["reset"] = "reset"
     code: str
     message: str
     cursor: str
