@@ -307,4 +307,5 @@ def _rules(queue: Queue) -> list[tuple[str, object]]:
         ("deadline", rules.deadline),
         ("priority", rules.priority),
         ("payload limit", rules.payload_limit),
+        *queue_rules.described(rules),
     ]
