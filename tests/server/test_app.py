@@ -20,6 +20,7 @@ from roost.server.openapi import document
 from roost.server.pages import pages
 from roost.service.ids import SystemIds
 from roost.wire.contract import OPERATIONS, PREFIX
+from roost.wire.receiving import RECEIVED
 from roost.wire.streams import STREAMS
 from tests.server.raw import Reply, call
 
@@ -155,7 +156,7 @@ async def test_the_openapi_document_tells_every_operation(port: int) -> None:
     told = {
         (method, path): operation for path, methods in found["paths"].items() for method, operation in methods.items()
     }
-    assert len(told) == len(OPERATIONS) + len(STREAMS)
+    assert len(told) == len(OPERATIONS) + len(STREAMS) + len(RECEIVED)
     for operation in (*OPERATIONS, *STREAMS):
         entry = told[operation.method.lower(), operation.path]
         assert entry["operationId"] == operation.name

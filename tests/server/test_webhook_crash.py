@@ -20,8 +20,8 @@ from tests.support.receiver import Answer, Message, receiving
 
 pytestmark = pytest.mark.feature("webhooks-out")
 
-JOBS = 400
-KILLS = 4
+JOBS = 300
+KILLS = 2
 
 
 @asynccontextmanager

@@ -37,8 +37,9 @@ def string(size: int) -> msgspec.Raw:
 
 async def test_every_operation_of_the_contract_has_its_use_case() -> None:
     from roost.service.operations import USE_CASES
+    from roost.wire.receiving import RECEIVED
 
-    assert set(USE_CASES) == {operation.name for operation in contract.OPERATIONS}
+    assert set(USE_CASES) == {operation.name for operation in (*contract.OPERATIONS, *RECEIVED)}
 
 
 async def test_one_bad_outcome_refuses_itself_alone(runtime: Runtime) -> None:
