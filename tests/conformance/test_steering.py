@@ -16,8 +16,8 @@ from roost.engine.protocol import (
     CancelJobs,
     DecideHold,
     DeleteJobs,
-    Effects,
     EditJobs,
+    Effects,
     HoldJobs,
     MoveJobs,
     NoteJobs,
@@ -102,7 +102,8 @@ def test_a_held_job_stays_held_wherever_it_is_moved(bench: Bench) -> None:
     assert bench.state(id) is State.HELD
     assert bench.job(id).queue == "other"
     problem = bench.act(RunJobs(id)).problem
-    assert problem is not None and problem.code == "conflict"
+    assert problem is not None
+    assert problem.code == "conflict"
     approve(bench, id)
     assert bench.state(id) is State.READY
 
@@ -125,7 +126,8 @@ def test_what_runs_or_has_ended_is_neither_moved_nor_held(bench: Bench, state: S
     before = bench.job(id)
     for action in (MoveJobs(id, Place(priority=9)), HoldJobs(id, "wait"), RunJobs(id)):
         problem = bench.act(action).problem
-        assert problem is not None and problem.code == "conflict"
+        assert problem is not None
+        assert problem.code == "conflict"
     assert bench.job(id) == before
 
 
@@ -266,7 +268,8 @@ def test_labels_are_edited_in_any_state_and_recorded_with_who_did_it(bench: Benc
         assert bench.act(EditJobs(id, edit, "bo")).problem is None
         job = bench.job(id)
         assert (job.state, job.tags, job.owner) == (state, {"team": "blue"}, "ana")
-        assert job.metadata is not None and bytes(job.metadata) == b'{"ticket":7}'
+        assert job.metadata is not None
+        assert bytes(job.metadata) == b'{"ticket":7}'
         bench.act(EditJobs(id, JobEdit(tags={"x": "1"}, untag=["team"], owner="", metadata="null"), "bo"))
         job = bench.job(id)
         assert (job.tags, job.owner, job.metadata) == ({"x": "1"}, None, None)
@@ -328,5 +331,6 @@ def test_the_chunk_after_the_last_is_refused_not_dropped(bench: Bench) -> None:
     for _ in range(10):
         assert bench.beat(id, token, chunks=["0"] * 1000).problem is None
     answer = bench.beat(id, token, chunks=["1"])
-    assert answer.problem is not None and answer.problem.code == "too_large"
+    assert answer.problem is not None
+    assert answer.problem.code == "too_large"
     assert bench.settle(id, token).state is State.SUCCEEDED

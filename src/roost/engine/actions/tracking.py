@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from roost.domain import settle, tracked
+from roost.domain.feed import EventType
 from roost.domain.records import Flag
 from roost.domain.states import Event, State, follow
 from roost.engine import rows
@@ -16,6 +17,7 @@ from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Acted, Effects, TakeJob, UpdateJob
 from roost.engine.work import chunks, limiting
 from roost.engine.work.beats import put_progress
+from roost.engine.work.feed import tell
 from roost.engine.work.moves import record
 from roost.engine.work.settles import write
 from roost.engine.work.texts import pack
@@ -41,6 +43,7 @@ def take(transaction: Transaction, action: TakeJob, now: int) -> Acted:
     changed = transaction.run("take", id=facts.id, token=action.token, worker=action.worker, lease_until=until, now=now)
     if changed != 1:
         raise Retry
+    tell(transaction, EventType.STARTED, [facts.id], {"worker": action.worker})
     summary = rows.summary(transaction.row("job_summary", id=facts.id))
     reply = TakenJob(job=summary, attempt=summary.attempt, token=action.token)
     return Acted(encode(reply).decode(), Effects(), 1)
