@@ -206,16 +206,16 @@ def test_a_batch_is_known_long_after_every_operation_id_is_forgotten(database: s
 def test_a_killed_process_is_followed_by_another(database: str, store_url: str, here: Program, tmp_path: Path) -> None:
     """kill -9 in the middle of everything, again and again, with a writer at work."""
     total = 0
-    for turn in range(4):
+    for turn in range(3):
         child = subprocess.Popen(
             [sys.executable, "-m", "tests.outbox.relay_process", database, store_url, f"turn-{turn}"],
             stdout=subprocess.PIPE,
         )
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
-        for _ in range(6):
-            write(database, here, range(total, total + 25))
-            total += 25
+        for _ in range(4):
+            write(database, here, range(total, total + 12))
+            total += 12
         # Whatever it is doing at this moment.
         child.stdout.readline()
         child.send_signal(signal.SIGKILL)
@@ -226,7 +226,6 @@ def test_a_killed_process_is_followed_by_another(database: str, store_url: str, 
             table.release(link_to(connection), f"turn-{turn}")
             connection.commit()
     Relay(database, here.app.url).run_until_empty()
-    assert sorted(all_brought(here)) == [*range(total)]
     assert all_brought(here) == [*range(total)]
     assert waiting(database) == 0
 

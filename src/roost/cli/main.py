@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "views": ("roost.cli.views", "Save queries under names."),
     "indexes": ("roost.cli.indexes", "Declare paths of inputs that searches find at once."),
     "events": ("roost.cli.events", "Show what happened, and what happens as it does."),
+    "outbox": ("roost.cli.outbox", "Jobs that wait in a program's own database, and their relay."),
     "workers": ("roost.cli.workers", "List the workers heard of lately."),
     "doctor": ("roost.cli.doctor", "Check this machine, the store and the promises it can keep."),
     "db": ("roost.cli.db", "The store's schema."),
