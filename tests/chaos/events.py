@@ -28,6 +28,7 @@ from roost.sdk.patience import Patience
 from roost.wire.attempts import Outcome
 from roost.wire.events import FeedEvent, FeedReset
 from roost.wire.jobs import ErrorInfo, NewJob
+from tests.chaos.kills import drained
 from tests.chaos.programs import Server, until
 from tests.chaos.report import Report
 from tests.support.feed import Replay
@@ -71,7 +72,14 @@ class Live(threading.Thread):
         self._rng = random.Random(f"{seed}/{name}")
         self._left = jobs
         self.stored: list[int] = []
+        self.drained = threading.Event()
+        """Set by whoever saw that nothing is left to do."""
         self.error: BaseException | None = None
+
+    @property
+    def enqueues(self) -> bool:
+        """Whether it has more jobs to enqueue."""
+        return self.is_alive() and self._left > 0
 
     def run(self) -> None:
         try:
@@ -88,10 +96,11 @@ class Live(threading.Thread):
                 new = [NewJob(kind="work", queue=f"q{number % 3}", input=msgspec.Raw(b"{}")) for number in range(count)]
                 self.stored += [answer.id for answer in jobs.enqueue_many(new)]
                 self._left -= count
-            claimed = jobs.claim(self.name, ["q0", "q1", "q2"], limit=self._rng.randint(1, 2 * SET), lease="10m")
+            limit, wait = self._rng.randint(1, 2 * SET), "0s" if self._left > 0 else "200ms"
+            claimed = jobs.claim(self.name, ["q0", "q1", "q2"], limit=limit, lease="10m", wait=wait)
             if claimed.jobs:
                 jobs.settle([self._outcome(lease.id, claimed.token) for lease in claimed.jobs])
-            elif self._left <= 0:
+            elif self.drained.is_set():
                 return
 
     def _outcome(self, id: int, token: str) -> Outcome:
@@ -183,12 +192,16 @@ def run(
         for thread in (*followers, *lives):
             thread.start()
         kills = 0
-        while any(life.is_alive() for life in lives):
+        while any(life.enqueues for life in lives):
             time.sleep(rng.uniform(*LIFE_SECONDS))
             victim = servers[kills % nodes]
             victim.kill()
             victim.start()
             kills += 1
+        until("all jobs are done", lambda: drained(asked), END_SECONDS)
+        for life in lives:
+            life.drained.set()
+            life.join(END_SECONDS)
         asked.queues.pause(LAST)
         for follower in followers:
             follower.join(END_SECONDS)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from roost.errors import RoostError, Unavailable
@@ -20,6 +21,8 @@ from roost.wire.streams import EVENT_STREAM, RESET, Message
 if TYPE_CHECKING:
     from roost.sdk._sync.client import Client
 
+RESUME_SECONDS = 600.0
+"""How long a stream that was open is tried to be begun again, at least."""
 Q = TypeVar("Q", bound=Wire)
 A = TypeVar("A", bound=Wire)
 
@@ -41,9 +44,10 @@ class Events:
     ) -> Stream[FeedEvent | FeedReset]:
         """Events behind ``after`` (from now on where None) as they come, each once and in order, for ever.
 
-        Where the connection is lost it goes on behind the last event, under the client's patience for each gap. Where
-        this reader was away for longer than events are kept, a `FeedReset` says so and the oldest kept follow. Close
-        the iterator to stop. Raises `InvalidCursor`, and `Unavailable` where the server stays out of reach.
+        Where the connection is lost it goes on behind the last event, as soon as a server is back within ten minutes;
+        to begin it has the client's patience. Where this reader was away for longer than events are kept, a `FeedReset`
+        says so and the oldest kept follow. Close the iterator to stop. Raises `InvalidCursor`, and `Unavailable` where
+        the server stays out of reach.
         """
         request = FollowEvents(
             after=after,
@@ -81,12 +85,14 @@ class Events:
 def follow(client: Client, operation: Operation[Q, A], request: Q) -> Stream[Message]:
     """The named messages of a stream, across reconnects; ends only with whoever reads it."""
     last_id, failures, began = "", 0, 0.0
+    patience = client.patience
     while True:
         error: RoostError = Unavailable("the stream ended", help="the server is going down; it is begun again")
         try:
             with closing(client.transport.stream(operation, request, last_id)) as pieces:
                 for messages in pieces:
                     failures = 0
+                    patience = replace(patience, seconds=max(patience.seconds, RESUME_SECONDS))
                     for message in messages:
                         last_id = message.id
                         if message.name:
@@ -96,7 +102,7 @@ def follow(client: Client, operation: Operation[Q, A], request: Q) -> Stream[Mes
         failures += 1
         if failures == 1:
             began = time.monotonic()
-        pause = client.patience.pause(failures, error, time.monotonic() - began)
+        pause = patience.pause(failures, error, time.monotonic() - began)
         if pause is None:
             raise error
         time.sleep(pause)
