@@ -246,3 +246,129 @@ async def test_who_does_not_read_is_cut_and_the_others_are_not_held_up(store_url
             assert missing > 0
         async with stream(port, EVENTS, last_id=idle.messages[-1].id) as again:
             assert len(await again.until(missing)) == missing, "what it did not read it gets when it comes back"
+
+
+class Socket:
+    """A WebSocket as its client sees it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+
+    def say(self, opcode: int, payload: bytes = b"", *, mask: bytes = b"abcd") -> None:
+        masked = bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+        self.writer.write(bytes((0x80 | opcode, 0x80 | len(payload))) + mask + masked)
+
+    async def hear(self) -> tuple[int, bytes]:
+        """The next frame's opcode and payload."""
+        first, size = await asyncio.wait_for(self._reader.readexactly(2), 20)
+        assert first & 0x80, "frames come whole"
+        assert not size & 0x80, "a server does not mask"
+        if size >= 126:
+            size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8), "big")
+        return first & 0x0F, await self._reader.readexactly(size)
+
+    async def message(self) -> dict[str, Any]:
+        opcode, payload = await self.hear()
+        assert opcode == 1, (opcode, payload)
+        found: dict[str, Any] = json.loads(payload)
+        return found
+
+    async def named(self) -> dict[str, Any]:
+        """The next message with an event."""
+        while "event" not in (found := await self.message()):
+            pass
+        return found
+
+
+UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
+
+@asynccontextmanager
+async def websocket(port: int, path: str, head: str = UPGRADE + KEY) -> AsyncIterator[tuple[str, Socket]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{head}\r\n".encode())
+    answer = (await reader.readuntil(b"\r\n\r\n")).decode()
+    try:
+        yield answer, Socket(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+async def test_a_log_over_a_websocket_ends_with_its_mark(port: int) -> None:
+    (id,) = await enqueue(port, 1)
+    claimed = json.loads((await call(port, "POST", "/api/v1/jobs/claim", {"worker": "w", "queues": ["default"]})).body)
+    beat = {"id": id, "token": claimed["token"], "logs": [{"message": "x" * size} for size in (3, 300, 4000)]}
+    async with websocket(port, f"/api/v1/jobs/{id}/logs/stream") as (answer, socket):
+        assert answer.startswith("HTTP/1.1 101 ")
+        assert "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer.lower().replace(
+            "s3pplmbitxaq9kygzzhzrbk+xoo=", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        )
+        socket.say(9, b"are you there?")
+        frames = [await socket.hear(), await socket.hear()]
+        assert (10, b"are you there?") in frames
+        await call(port, "POST", "/api/v1/jobs/heartbeat", {"worker": "w", "beats": [beat]})
+        lines = [await socket.named() for _ in range(3)]
+        assert [(line["event"], line["id"], len(line["data"]["message"])) for line in lines] == [
+            ("line", "1", 3),
+            ("line", "2", 300),
+            ("line", "3", 4000),
+        ]
+        await call(port, "POST", "/api/v1/jobs/settle", {"outcomes": [{"id": id, "token": claimed["token"]}]})
+        assert await socket.named() == {"id": "3", "event": "end", "data": {"state": "succeeded"}}
+        assert await socket.hear() == (8, (1000).to_bytes(2, "big"))
+    async with websocket(port, f"/api/v1/jobs/{id}/logs/stream?after=2") as (_, socket):
+        assert (await socket.named())["id"] == "3"
+
+
+async def test_events_over_a_websocket(port: int) -> None:
+    ids = await enqueue(port, 3)
+    async with websocket(port, f"{EVENTS}?after=0") as (_, socket):
+        found = [await socket.named() for _ in ids]
+        assert [message["data"]["job"] for message in found] == ids
+        socket.say(8, (1000).to_bytes(2, "big"))
+        assert await socket.hear() == (8, (1000).to_bytes(2, "big"))
+        assert await socket._reader.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (bytes((0x81, 0x05)) + b"plain", 1002),
+        (bytes((0x81 | 0x40, 0x80)) + b"abcd", 1002),
+        (bytes((0x89, 0xFE)) + b"\x01\x00" + b"abcd", 1002),
+        (bytes((0x81, 0xFE)) + b"\xff\xff" + b"abcd", 1009),
+        (bytes((0x81, 0xFF)) + b"\xff" * 8, 1009),
+    ],
+)
+async def test_a_broken_frame_ends_the_socket(port: int, sent: bytes, code: int) -> None:
+    async with websocket(port, EVENTS) as (_, socket):
+        socket.writer.write(sent)
+        while (heard := await socket.hear())[0] == 1:
+            pass
+        assert heard == (8, code.to_bytes(2, "big"))
+
+
+async def test_what_is_no_websocket_is_refused(port: int) -> None:
+    for head, status in (
+        (UPGRADE, 422),
+        (UPGRADE + "Sec-WebSocket-Key: short\r\n", 422),
+        (UPGRADE.replace("13", "8") + KEY, 422),
+        (UPGRADE + KEY + "Origin: http://evil.example\r\n", 421),
+    ):
+        async with websocket(port, EVENTS, head) as (answer, _):
+            assert answer.startswith(f"HTTP/1.1 {status} "), (head, answer)
+    async with websocket(port, "/api/v1/queues") as (answer, _):
+        assert answer.startswith("HTTP/1.1 200 "), "where no upgrade is offered the request is answered as it stands"
+
+
+async def test_a_server_that_ends_says_so_to_its_sockets(store_url: str) -> None:
+    async with running(Settings(port=0, store=store_url)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {EVENTS} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{UPGRADE}{KEY}\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        socket = Socket(reader, writer)
+        assert "id" in await socket.message()
+    assert await socket.hear() == (8, (1001).to_bytes(2, "big"))
+    writer.close()

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from roost.errors import InvalidRequest, MethodNotAllowed, Overloaded, RoostError, StoreError, UnsupportedMediaType
+from roost.server import websocket
 from roost.server.hosts import Hosts
 from roost.server.pages import Page
 from roost.server.routes import Route, Router
@@ -78,12 +79,16 @@ class App:
             stream = self._stream(scope, headers) if page is None else None
             if stream is not None:
                 try:
+                    accepted = websocket.handshake(headers) if websocket.wanted(headers) else None
                     # What refuses it, refuses its first piece: until then nothing is sent.
-                    first = b"".join([message.frame() for message in await anext(stream, [])])
+                    first = await anext(stream, [])
                 except BaseException:
                     await stream.aclose()
                     raise
-                await send_stream(first, stream, receive, send)
+                if accepted is None:
+                    await send_stream(first, stream, receive, send)
+                else:
+                    await websocket.send_websocket(accepted, first, stream, receive, send)
                 return
             if page is None and scope["method"] != "OPTIONS":
                 status, body = await self._call(scope, headers, receive)

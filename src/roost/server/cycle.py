@@ -18,6 +18,8 @@ class WholeReplyCycle(RequestResponseCycle):
 
     _start: dict[str, Any] | None = None
     _streaming = False
+    upgraded = False
+    """The connection speaks another protocol from now on: parts are written as they are."""
 
     async def send(self, message: Any) -> None:
         if self.flow.write_paused and not self.disconnected:
@@ -55,14 +57,16 @@ class WholeReplyCycle(RequestResponseCycle):
 
     def _send_part(self, start: dict[str, Any] | None, message: Any) -> None:
         """A part of a stream; in chunks, or up to the connection's end where the client knows none."""
-        chunked = self.scope["http_version"] != "1.0"
         parts: list[bytes] = []
         if start is not None:
             self._start, self._streaming = None, True
+            self.upgraded = start["status"] == 101
             parts = self._head(start)
+        chunked = self.scope["http_version"] != "1.0" and not self.upgraded
+        if start is not None:
             if chunked:
                 parts.append(b"transfer-encoding: chunked\r\n")
-            parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+            parts.append(b"\r\n" if self.keep_alive or self.upgraded else b"connection: close\r\n\r\n")
         body, more = message["body"], message.get("more_body", False)
         if self.scope["method"] == "HEAD":
             more = False

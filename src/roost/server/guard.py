@@ -101,6 +101,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._address = ""
         self._ended = False
         """Refused: what still comes is thrown away."""
+        self._upgrading = False
+        """The client asked for another protocol with its last request."""
         self._in_head = False
         self._in_body = False
         self._head_bytes = 0
@@ -147,6 +149,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._ended or self.parser is None:
             return
+        if self._upgrading:
+            self._hand_on(data)
+            return
         self._unset_keepalive_if_required()
         self._head_bytes += len(data)
         try:
@@ -155,8 +160,8 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._is_idle():
                 self._refuse(_malformed(), 400)
                 return
-            # not offered: the request is answered as it stands, and nothing after it can be read
-            self._ended = True
+            # where it is not offered the request is answered as it stands; either way no other request can follow
+            self._upgrading = True
             self.cycle.keep_alive = False
         except httptools.HttpParserError as error:
             cause = error.__context__
@@ -175,6 +180,17 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._refuse(_head_too_large(self.limits))
             elif self._read_timer is None:
                 self._read_timer = self.loop.call_later(self.limits.header_seconds, self._head_is_late)
+
+    def _hand_on(self, data: bytes) -> None:
+        """Give the application what comes in the protocol it upgraded to; before that there is nothing to say."""
+        cycle = self.cycle
+        if not cycle.upgraded or cycle.response_complete:
+            return
+        if len(cycle.body) + len(data) > self.limits.header_bytes:
+            self.transport.abort()
+            return
+        cycle.body += data
+        cycle.message_event.set()
 
     def _is_idle(self) -> bool:
         current = self._current()

@@ -11,7 +11,7 @@ from roost.server.routes import Route
 from roost.service.following import Stream
 from roost.wire.codec import Wire
 from roost.wire.contract import PREFIX, Operation
-from roost.wire.streams import LAST_ID_HEADER, RETRY_MS, STREAMS
+from roost.wire.streams import LAST_ID_HEADER, RETRY_MS, STREAMS, Message
 
 Q = TypeVar("Q", bound=Wire)
 A = TypeVar("A", bound=Wire)
@@ -82,12 +82,13 @@ class Streams:
             await stream.aclose()
 
 
-async def send_stream(first: bytes, stream: Stream, receive: Any, send: Any) -> None:
+async def send_stream(first: list[Message], stream: Stream, receive: Any, send: Any) -> None:
     """Write a stream that has begun with ``first`` until it ends or its reader leaves."""
 
     async def write() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-        await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RETRY_MS + first, "more_body": True})
+        frames = b"".join([message.frame() for message in first])
+        await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RETRY_MS + frames, "more_body": True})
         async for messages in stream:
             frames = b"".join([message.frame() for message in messages])
             await send({"type": "http.response.body", "body": frames, "more_body": True})
