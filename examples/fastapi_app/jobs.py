@@ -66,8 +66,8 @@ async def order(
     customer: str,
     items: list[str],
     key: str,
-    ctx: roost.Context,
-    books: Annotated[Ledger, roost.Depends(ledger)],
+    ctx: roost.Context = roost.injected(),
+    books: Annotated[Ledger, roost.Depends(ledger)] = roost.injected(),
 ) -> Receipt:
     total = await ctx.step("price", price, items)
     ctx.progress(1, 3, "waits for the payment")
