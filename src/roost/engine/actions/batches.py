@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from roost.domain.feed import EventType
 from roost.domain.flow import COUNTERS, Counted, callbacks, join, later
 from roost.domain.records import JobRow
 from roost.engine import rows
@@ -13,6 +14,7 @@ from roost.engine.actions import sets
 from roost.engine.driver import Transaction
 from roost.engine.protocol import Acted, CancelBatch, CreateBatch, Effects, SealBatch
 from roost.engine.work import enqueues
+from roost.engine.work.feed import tell
 from roost.engine.work.texts import pack, unpack
 from roost.errors import NotFound
 from roost.wire.batches import Batch
@@ -34,6 +36,7 @@ def create(transaction: Transaction, action: CreateBatch, now: int) -> Acted:
             refusal = answer.problem.error()
             refusal.path = f"jobs[{place}].{refusal.path}"
             raise refusal
+    tell(transaction, EventType.BATCH_CREATED, [], {"batch": id, "name": action.name, "chain": action.chain})
     if action.seal:
         transaction.run("batch_seal", id=id, now=now)
         finish(transaction, [id], now, effects)
@@ -74,6 +77,7 @@ def finish(transaction: Transaction, ids: Iterable[int], now: int, effects: Effe
     for id, total, created_at, *numbers in done:
         counts: dict[Counted, int] = dict(zip(COUNTERS, numbers, strict=True))
         made[id] = list(callbacks(counts, total))
+        tell(transaction, EventType.BATCH_FINISHED, [], {"batch": id, "total": total, **counts})
         ages[id] = max(0, now - created_at)
     called = [
         (id, event, later(_row.decode(text), ages[id]))
@@ -99,6 +103,7 @@ def prune(transaction: Transaction, before: int, limit: int = 1000) -> int:
 
 def _seal(transaction: Transaction, id: int, now: int, effects: Effects) -> None:
     if transaction.run("batch_seal", id=id, now=now):
+        tell(transaction, EventType.BATCH_SEALED, [], {"batch": id})
         finish(transaction, [id], now, effects)
     elif not transaction.rows("batch_rows", ids=pack([id])):
         raise NotFound(f"there is no batch {id}", path="id", help="roost batches list shows what there is")

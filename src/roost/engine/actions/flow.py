@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from roost.domain.feed import EventType
 from roost.domain.flow import Counted, Verdict, counted, dependent, leaves_chain
 from roost.domain.records import Flag
 from roost.domain.states import TERMINAL, Event, State
@@ -12,6 +13,7 @@ from roost.engine.driver import Transaction
 from roost.engine.protocol import Acted, AdvanceFlow, Effects, SendSignal
 from roost.engine.work import signals
 from roost.engine.work.facts import facts_of
+from roost.engine.work.feed import tell
 from roost.engine.work.flow import Decision, Need, needs_of, resolve
 from roost.engine.work.members import members_of, recount
 from roost.engine.work.moves import Move, apply
@@ -48,6 +50,8 @@ def send(transaction: Transaction, action: SendSignal, now: int) -> Acted:
         raise NotFound(f"there is no job {action.job}", path="job", help="roost jobs list shows what there is")
     transaction.one("signal_lock", names=pack([action.name]))
     id: int = transaction.one("signal_put", name=action.name, data=action.data, job=action.job, now=now)
+    data = {"signal": id, "name": action.name} | ({} if action.job is None else {"job": action.job})
+    tell(transaction, EventType.SIGNAL_SENT, [], data)
     woken = signals.deliver(transaction, Signal(id, action.name, action.data, action.job), action.limit, now, effects)
     # Where more wait than one transaction takes, the flow's loop goes on with them.
     effects.flow = effects.flow or woken >= action.limit

@@ -165,7 +165,7 @@ def relate(
     wanted |= {link for link in links.values() if link is not None}
     needs = needs_of(transaction, wanted) if wanted else {}
     fresh = {answer.id for answer in answers if _is_new(answer)}
-    _announce(needs, fresh, effects)
+    _announce(around.jobs | needs, fresh, effects)
     relations = _Relations()
     grown: dict[int, _Batch] = {}
     for place, id in stored.items():
