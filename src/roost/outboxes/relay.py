@@ -1,4 +1,4 @@
-"""Brings what waits in an outbox table to Roost, in order, each row exactly once; docs/decisions/0009 says why once.
+"""Brings what waits in an outbox table to Roost, in order, each row exactly once; docs/decisions/0011 says why once.
 
 Three steps, each safe to be the last: the next rows get a batch's number, committed; the batch is sent, and the
 server stores a number once; the answered rows are taken away, committed. Whoever comes after a crash finds the number

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from roost.domain.names import check_name
 from roost.domain.records import JobRow
 from roost.engine.protocol import Call, DeliverBatch
-from roost.errors import RoostError
+from roost.errors import InvalidRequest, RoostError
 from roost.service.admitting import admit
 from roost.service.core import CallInfo, Core
 from roost.wire.codec import decode
@@ -15,6 +16,9 @@ from roost.wire.problems import Problem
 
 async def deliver(core: Core, request: DeliverOutbox, call: CallInfo) -> EnqueuedJobs:
     """Store a batch once; each job is answered for itself, as what it was answered first. Raises `Conflict`."""
+    check_name(request.outbox, "outbox")
+    if request.number == 0:
+        raise InvalidRequest("batches are numbered from 1", path="number", help="give the first batch number 1")
     rows: list[JobRow | None] = []
     refused: list[Problem | None] = []
     for job in request.jobs:

@@ -6,11 +6,9 @@ from typing import Annotated
 
 import msgspec
 
+from roost.domain.names import Name
 from roost.wire.codec import Wire
 from roost.wire.jobs import NewJob
-
-OutboxId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-BatchNumber = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 
 
 class DeliverOutbox(Wire, kw_only=True):
@@ -21,7 +19,8 @@ class DeliverOutbox(Wire, kw_only=True):
     jobs: the number is used up, so that a batch refused as a whole can never be stored later.
     """
 
-    outbox: OutboxId = ""
-    number: BatchNumber = 1
+    outbox: Name = ""
+    number: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    """Counted from 1."""
     contents: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
     jobs: Annotated[list[NewJob], msgspec.Meta(max_length=1000)]
