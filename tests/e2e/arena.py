@@ -58,6 +58,8 @@ def prepare(client: roost.Client) -> Facts:
     """One running job with a step, one held job, a schedule and a queue with rules."""
     client.queues.edit("q", roost.QueueRules(timeout="1m"))
     client.schedules.put("s", roost.ScheduleRule(cron="0 8 1 1 *"), NewJob(kind="k"))
+    client.webhooks.put("main", "https://example.com/")
+    client.webhooks.disable("main")
     job = client.jobs.enqueue(NewJob(kind="k", queue="run")).id
     claimed = client.transport.send(CLAIM, ClaimJobs(worker="w", queues=["run"], lease="1h"))
     step = RecordStep(id=job, token=claimed.token, name="one", input_hash="h", output=msgspec.Raw(b"1"))

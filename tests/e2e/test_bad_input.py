@@ -72,11 +72,23 @@ def bases(facts: Facts) -> Bases:
         (contract.CANCEL_JOB, {"id": facts.held, "note": "n", "actor": "a"}),
         (contract.REOPEN_JOB, {"id": facts.held, "note": "n", "actor": "a"}),
     ]
+    endpoint = {"events": ["failed"], "queues": ["q.*"], "kinds": ["k"], "include": ["result"], "disable_after": "5d"}
+    source = {"queue": "q", "kind": "{source}", "scheme": "github", "secrets": ["a secret or so"]}
+    found += [
+        (contract.PUT_WEBHOOK, {"name": "w", "url": "https://example.com/", "actor": "a", **endpoint}),
+        (contract.ROTATE_WEBHOOK, {"name": "main", "overlap": "1h", "actor": "a"}),
+        (contract.ENABLE_WEBHOOK, {"name": "main", "skip": True, "actor": "a"}),
+        (contract.REPLAY_WEBHOOK, {"name": "main", "since": "2026-01-01T00:00:00Z", "all": True, "actor": "a"}),
+        (contract.LIST_DELIVERIES, {"name": "main", "state": "failed", "limit": 5}),
+        (contract.GET_DELIVERY, {"id": 1}),
+        (contract.REPLAY_DELIVERY, {"id": 1, "actor": "a"}),
+        (contract.PUT_SOURCE, {"name": "w", "actor": "a", **source}),
+    ]
     known = {operation.name for operation, _ in found}
     for operation in OPERATIONS:
         if operation.name not in known:
             ids: dict[str, Any] = {"id": facts.hold if operation.name.startswith("holds") else facts.held, "name": "q"}
-            found.append((operation, {name: ids[name] for name in operation.path_fields}))
+            found.append((operation, {name: ids.get(name, 1) for name in operation.path_fields}))
     return found
 
 
