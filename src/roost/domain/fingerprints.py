@@ -45,10 +45,10 @@ class Fingerprint(msgspec.Struct, frozen=True):
 _errors = msgspec.json.Decoder(ErrorText)
 
 
-def fingerprint(error: str | None) -> Fingerprint:
+def fingerprint(error: str) -> Fingerprint:
     """The group of an error, given as JSON text; what is no error text is a group too."""
     try:
-        told = _errors.decode(error) if error else ErrorText()
+        told = _errors.decode(error)
     except (msgspec.ValidationError, msgspec.DecodeError):
         told = ErrorText()
     frame = top_frame(told.traceback)

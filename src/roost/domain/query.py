@@ -190,6 +190,8 @@ class _Parser:
             raise _error(f"{word} is no operator", place, _WORDS[word])
         if not quoted and word.startswith(("(", ":")):
             raise _error(f"{word[0]!r} does not belong here", place, "a term is field:value, or a word")
+        if not quoted and ":" in word:
+            raise _error(f"{word.partition(':')[0][:40]!r} is no field", place, 'write a text with a colon as "a:b"')
         digits = not quoted and word.isascii() and word.isdigit() and len(word) <= 15
         value = Value(word, "number", int(word)) if digits else Value(word)
         return Term(BARE, "=", (value,), None, negated, start)

@@ -12,6 +12,12 @@ class Dialect(Protocol):
         """``FROM`` the jobs whose ids are the JSON array ``:ids``, as ``j``."""
         ...
 
+    def ordered(
+        self, table: str, index: str, condition: str, equal: tuple[tuple[str, str], ...], id: str, direction: str
+    ) -> str:
+        """What follows ``FROM`` to read a range of an index by its ids, and by no other index in their order."""
+        ...
+
     def glob(self, column: str, parameter: str) -> str:
         """Whether ``column`` matches the pattern that `pattern` made; case counts."""
         ...
@@ -73,6 +79,13 @@ class SqliteDialect:
     def job_rows(self) -> str:
         return "FROM json_each(:ids) q CROSS JOIN job j ON j.id = q.value"
 
+    def ordered(
+        self, table: str, index: str, condition: str, equal: tuple[tuple[str, str], ...], id: str, direction: str
+    ) -> str:
+        named = f" INDEXED BY {index}" if index else ""
+        same = "".join(f" AND {column} = :{parameter}" for column, parameter in equal)
+        return f"{table}{named} WHERE {condition}{same} AND {id} >= :low AND {id} <= :high ORDER BY {id} {direction}"
+
     def glob(self, column: str, parameter: str) -> str:
         return f"{column} GLOB :{parameter}"
 
@@ -119,6 +132,17 @@ class PostgresDialect:
 
     def job_rows(self) -> str:
         return "FROM unnest(translate(:ids, '[]', '{}')::bigint[]) q (id) JOIN job j ON j.id = q.id"
+
+    def ordered(
+        self, table: str, index: str, condition: str, equal: tuple[tuple[str, str], ...], id: str, direction: str
+    ) -> str:
+        # Equal columns would fall out of the order, and a walk over all ids would do: that meets what is looked for
+        # late or never where it is old. Compared as rows, they stay, and only the one index has this order.
+        columns = ", ".join([*(column for column, _ in equal), id])
+        values = ", ".join(f":{parameter}" for _, parameter in equal)
+        low, high = (f"{values}, :low", f"{values}, :high") if equal else (":low", ":high")
+        order = ", ".join(f"{column} {direction}" for column in columns.split(", "))
+        return f"{table} WHERE {condition} AND ({columns}) >= ({low}) AND ({columns}) <= ({high}) ORDER BY {order}"
 
     def glob(self, column: str, parameter: str) -> str:
         return f"{column} LIKE :{parameter}"

@@ -13,13 +13,17 @@ import msgspec
 from roost.domain.indexing import wanted_texts
 from roost.domain.query import BARE, Query, SortKey, Term
 from roost.domain.states import TERMINAL, State
-from roost.engine.searching.dialects import Queries
+from roost.engine.searching.dialects import Dialect, Queries
 from roost.errors import InvalidQuery
 
-RARE = frozenset({State.WAITING, State.HELD, State.FAILED, State.CANCELLED, State.EXPIRED})
-"""The states of the index ``job_state``."""
+RARE = (State.WAITING, State.HELD, State.FAILED, State.CANCELLED, State.EXPIRED)
+"""The states of the index ``job_state``, in its order."""
+HIGHEST = 2**62
 QUEUES_LIMIT = 32
-"""Ranges of one search: an index over queues is read queue by queue."""
+"""An index over queues is read queue by queue, no more of them than this."""
+RANGES_LIMIT = 64
+FEW = 10_000
+"""So many ready jobs are sorted by their ids, where their ranks are too many to be read one by one."""
 SAMPLE = 1000
 """How far sources are counted to find the narrowest."""
 CLOCK_MS = 3_600_000
@@ -42,6 +46,15 @@ WITH RECURSIVE q (name) AS (
 )
 SELECT name FROM q WHERE name IS NOT NULL LIMIT :limit
 """
+_RANKS = """
+WITH RECURSIVE r (rank) AS (
+  SELECT min(rank) FROM job WHERE state = 'ready' AND queue = :queue
+  UNION ALL
+  SELECT (SELECT min(rank) FROM job WHERE state = 'ready' AND queue = :queue AND rank > r.rank)
+  FROM r WHERE r.rank IS NOT NULL
+)
+SELECT rank FROM r WHERE rank IS NOT NULL LIMIT :limit
+"""
 
 
 class Sort(msgspec.Struct, frozen=True):
@@ -52,12 +65,23 @@ class Sort(msgspec.Struct, frozen=True):
 
 
 class Range(msgspec.Struct, frozen=True):
-    """A piece of an index: ``c.id`` (or ``id``) of ``table`` where ``condition`` holds, its order by ``key``."""
+    """A piece of an index: ``id`` of ``table`` where ``condition`` holds and each of ``equal`` is its parameter.
+
+    The columns of ``equal`` come first in the index, then the id (or the source's key): in that order it is read.
+    """
 
     table: str
     id: str
     condition: str
     parameters: dict[str, object]
+    equal: tuple[tuple[str, str], ...] = ()
+    """(column, parameter)."""
+    index: str = ""
+    """Its name, where it has one and the table has others that SQLite might take."""
+
+    def ordered(self, dialect: Dialect, direction: str) -> str:
+        """The rest of a statement behind ``FROM``, in the order of the ids; parameters ``:low`` and ``:high``."""
+        return dialect.ordered(self.table, self.index, self.condition, self.equal, self.id, direction)
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -89,8 +113,8 @@ def narrowest(found: list[Source], queries: Queries) -> Source:
     for source in found[:-1]:
         size = 0
         for piece in source.ranges:
-            sql = f"SELECT count(*) FROM (SELECT 1 FROM {piece.table} WHERE {piece.condition} LIMIT :sample) x"  # noqa: S608
-            size += queries.query(sql, piece.parameters | {"sample": SAMPLE})[0][0]
+            sql = f"SELECT count(*) FROM (SELECT 1 FROM {piece.ordered(queries.dialect, 'DESC')} LIMIT :sample) x"  # noqa: S608
+            size += queries.query(sql, piece.parameters | {"sample": SAMPLE, "low": 0, "high": HIGHEST})[0][0]
             if size >= fewest:
                 break
         if size < fewest:
@@ -109,28 +133,50 @@ def _of_term(term: Term, query: Query, queries: Queries, indexed: set[tuple[str,
     numbers = [value.number for value in term.values]
     match term.field:
         case "id":
-            return _equal("primary key", "job c", "c.id", "c.id", sorted(set(numbers), key=repr), (term,))
+            wanted = sorted({int(number) for number in numbers if number is not None})
+            ranges = tuple(Range("job c", "c.id", "c.id = :value", {"value": id}) for id in wanted)
+            return Source("primary key", ranges, (term,))
         case field if field == BARE:
             number = numbers[0]
             return None if number is None else _id_prefix(term, texts[0])
         case "state":
             return _states(term, query, queries)
         case "held.reason":
-            return Source("job_state", (Range("job c", "c.id", "c.state = 'held'", {}),), ())
+            return Source("job_state", (_rare(State.HELD),), ())
         case "has" if texts == ["errors"]:
             return Source("job_error", (Range("job_error c", "c.job_id", "1 = 1", {}),), (term,))
         case "fp":
-            return _equal("job_error_fingerprint", "job_error c", "c.job_id", "c.fingerprint", texts, (term,))
+            return _equal(
+                "job_error_fingerprint",
+                "job_error c",
+                "c.job_id",
+                "c.fingerprint",
+                texts,
+                (term,),
+                index="job_error_fingerprint",
+            )
         case "type":
-            return _equal("job_error_type", "job_error c", "c.job_id", "c.type", texts, (term,))
+            return _equal("job_error_type", "job_error c", "c.job_id", "c.type", texts, (term,), index="job_error_type")
         case "schedule":
-            return _equal("fire_job", "fire c", "c.job_id", "c.schedule", texts, (term,), "c.job_id IS NOT NULL")
+            return _equal(
+                "fire_job", "fire c", "c.job_id", "c.schedule", texts, (term,), "c.job_id IS NOT NULL", index="fire_job"
+            )
         case "batch":
-            return _equal("batch_member_job", "batch_member c", "c.job_id", "c.batch_id", numbers, (term,))
+            return _equal(
+                "batch_member_job",
+                "batch_member c",
+                "c.job_id",
+                "c.batch_id",
+                numbers,
+                (term,),
+                index="batch_member_job",
+            )
         case "parent":
             return _equal("child", "child c", "c.job_id", "c.parent_id", numbers, (term,))
         case "tag":
-            return _equal("job_tag", "job_tag c", "c.job_id", "c.value", texts, (term,), "c.key = :key", key=term.path)
+            return _equal(
+                "job_tag", "job_tag c", "c.job_id", "c.value", texts, (term,), equal=(("c.key", "key"),), key=term.path
+            )
         case "input":
             return _indexed(term, query, indexed)
     return None
@@ -144,10 +190,12 @@ def _equal(
     values: list[Any],
     answered: tuple[Term, ...],
     also: str = "1 = 1",
+    equal: tuple[tuple[str, str], ...] = (),
+    index: str = "",
     **parameters: object,
 ) -> Source:
     ranges = tuple(
-        Range(table, id, f"{also} AND {column} = :value", {"value": value, **parameters})
+        Range(table, id, also, {"value": value, **parameters}, (*equal, (column, "value")), index)
         for value in dict.fromkeys(values)
     )
     return Source(name, ranges, answered)
@@ -159,8 +207,8 @@ def _id_prefix(term: Term, digits: str) -> Source:
     for zeros in range(LONGEST_ID - len(digits) + 1):
         low = int(digits) * 10**zeros
         if int(digits) > 0 or zeros == 0:
-            condition = "c.id >= :low AND c.id < :high"
-            ranges.append(Range("job c", "c.id", condition, {"low": low, "high": low + 10**zeros}))
+            condition = "c.id >= :first AND c.id < :beyond"
+            ranges.append(Range("job c", "c.id", condition, {"first": low, "beyond": low + 10**zeros}))
     return Source("primary key", tuple(ranges), (term,))
 
 
@@ -179,33 +227,54 @@ def _indexed(term: Term, query: Query, indexed: set[tuple[str, str]]) -> Source 
         return None
     values = [text for value in term.values for text in wanted_texts(value.text, value.number)]
     # The index holds texts: what is a number there and what is a text is told apart on the candidates.
-    return _equal("job_index", "job_index c", "c.job_id", "c.value", values, (), "c.path = :path", path=path)
+    return _equal("job_index", "job_index c", "c.job_id", "c.value", values, (), equal=(("c.path", "path"),), path=path)
 
 
 def _states(term: Term, query: Query, queries: Queries) -> Source | None:
     ranges: list[Range] = []
     for state in dict.fromkeys(State(value.text) for value in term.values):
         if state in RARE:
-            # The state is written out: a partial index is found by constants only, and it is a word of ours.
-            ranges.append(Range("job c", "c.id", f"c.state = '{state.value}'", {}))
+            ranges.append(_rare(state))
         elif state is State.RUNNING:
-            ranges.append(Range("job c", "c.id", "c.state = 'running'", {}))
+            ranges.append(Range("job c", "c.id", "c.state = 'running'", {}, index="job_running"))
         elif state is State.READY:
-            names = _queues(query, queries, _READY_QUEUES)
-            if names is None:
+            ready = _ready(query, queries)
+            if ready is None:
                 return None
-            ranges += [
-                Range(
-                    "job c", "c.id", f"c.state = 'ready' AND c.queue = :queue AND c.priority = {priority}", {"queue": q}
-                )
-                for q in names
-                for priority in range(10)
-            ]
+            ranges += ready
         else:
             return None
     special = {State.READY: "job_ready", State.RUNNING: "job_running"}
     used = {special.get(State(value.text), "job_state") for value in term.values}
     return Source(" + ".join(sorted(used)), tuple(ranges), (term,))
+
+
+def _rare(state: State) -> Range:
+    # The index's own condition is written out: that is how a database knows that it may use it.
+    every = ", ".join(f"'{one.value}'" for one in RARE)
+    return Range("job c", "c.id", f"c.state IN ({every})", {"state": state.value}, (("c.state", "state"),), "job_state")
+
+
+def _ready(query: Query, queries: Queries) -> list[Range] | None:
+    """Ready jobs by their ids: a range for each rank of each queue, or for each queue where they are few.
+
+    None where there are many of many ranks: then the next one by id is never far.
+    """
+    names = _queues(query, queries, _READY_QUEUES)
+    if names is None:
+        return None
+    ready, place = "c.state = 'ready'", (("c.queue", "queue"), ("c.rank", "rank"))
+    ranges = [
+        Range("job c", "c.id", ready, {"queue": queue, "rank": rank}, place, "job_ready")
+        for queue in names
+        for (rank,) in queries.query(_RANKS, {"queue": queue, "limit": RANGES_LIMIT + 1})
+    ]
+    if len(ranges) <= RANGES_LIMIT:
+        return ranges
+    ranked = f"{ready} AND c.queue = :queue"
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM job c WHERE {ranked} ORDER BY c.queue, c.rank LIMIT :limit) x"  # noqa: S608
+    few = sum(queries.query(sql, {"queue": queue, "limit": FEW + 1})[0][0] for queue in names) <= FEW
+    return [Range("job c", "c.id", ranked, {"queue": queue}) for queue in names] if few else None
 
 
 def _queues(query: Query, queries: Queries, every: str) -> list[str] | None:
@@ -227,7 +296,7 @@ def _sorted(query: Query, sort: Sort, queries: Queries) -> Source:
     if sort.key == "priority":
         names = _queues(query, queries, _READY_QUEUES)
         ranges = [Range("job c", "c.id", "c.state = 'ready' AND c.queue = :queue", {"queue": q}) for q in names or ()]
-        source = Source("job_ready", tuple(ranges), (), "c.priority")
+        source = Source("job_ready", tuple(ranges), (), "c.rank")
     else:
         names = _queues(query, queries, _FINISHED_QUEUES)
         condition = "c.queue = :queue AND c.state = '{}' AND c.finished_at IS NOT NULL"
@@ -255,7 +324,7 @@ def _asked(state: State, query: Query) -> bool:
 
 def bounds(query: Query, queries: Queries) -> tuple[int, int, tuple[Term, ...]]:
     """The lowest and the highest id that terms on ids and times of creation allow, and the terms that answers."""
-    low, high = 0, 2**62
+    low, high = 0, HIGHEST
     answered = []
     for term in query.terms:
         if term.negated or term.values[0].number is None:

@@ -16,7 +16,7 @@ import msgspec
 
 from roost.domain.query import Query, SortKey, Term
 from roost.engine.searching.conditions import Condition, condition
-from roost.engine.searching.dialects import Queries
+from roost.engine.searching.dialects import Dialect, Queries
 from roost.engine.searching.sources import Range, Sort, Source, bounds, narrowest, sources
 from roost.engine.work.texts import pack
 from roost.errors import InvalidCursor
@@ -28,7 +28,8 @@ SECONDS_LIMIT = 1.0
 SMALLEST, LARGEST = 200, 5_000
 """Candidates of a portion: few at first, more where little is found."""
 COUNT_LIMIT = 10_000
-_PARAMETER = re.compile(r":([a-z_]\w*)")
+_PARAMETER = re.compile(r":(?!low\b|high\b)([a-z_]\w*)")
+"""Of a range; the bounds are all ranges' own."""
 
 Place = tuple[int, int]
 """(key, id) of a candidate; the key is 0 where the order is by ids alone."""
@@ -121,11 +122,11 @@ def matching(query: Query, ids: list[int], queries: Queries) -> set[int]:
 
 
 def _portion(plan: Plan, queries: Queries, after: Place | None, limit: int) -> list[Place]:
-    sql, parameters = statement(plan, after, limit)
+    sql, parameters = statement(plan, after, limit, queries.dialect)
     return [(key, id) for key, id in queries.query(sql, parameters)] if sql else []
 
 
-def statement(plan: Plan, after: Place | None, limit: int) -> tuple[str, dict[str, object]]:
+def statement(plan: Plan, after: Place | None, limit: int, dialect: Dialect) -> tuple[str, dict[str, object]]:
     """The statement of a portion of candidates; empty where there is nowhere to look."""
     parameters: dict[str, object] = {"portion": limit}
     low, high = plan.low, plan.high
@@ -137,39 +138,34 @@ def statement(plan: Plan, after: Place | None, limit: int) -> tuple[str, dict[st
         if after is not None:
             low, high = (low, min(high, after[1] - 1)) if plan.sort.descending else (max(low, after[1] + 1), high)
         parameters |= {"low": low, "high": high}
-    direction = "DESC" if plan.sort.descending else "ASC"
-    # Jobs of one priority start in the order of their ids: the order of claims is the descending one.
-    other = "ASC" if plan.sort.key == "priority" and plan.sort.descending else direction
-    other = "DESC" if plan.sort.key == "priority" and not plan.sort.descending else other
+    # The highest priority has the smallest rank: first is who is claimed first.
+    direction = "DESC" if plan.sort.descending != (plan.sort.key == "priority") else "ASC"
     parts = []
     for place, piece in enumerate(plan.source.ranges):
-        parts.append(_part(piece, plan, after, f"r{place}_", direction, other))
+        parts.append(_part(piece, plan, after, f"r{place}_", direction, dialect))
         parameters |= {f"r{place}_{name}": value for name, value in piece.parameters.items()}
     if not parts:
         return "", {}
-    order = f"ORDER BY k {direction}, id {other}" if by_key else f"ORDER BY id {direction}"
+    order = f"ORDER BY k {direction}, id {direction}" if by_key else f"ORDER BY id {direction}"
     if len(parts) == 1:
         return parts[0], parameters
     union = " UNION ALL ".join(f"SELECT * FROM ({part}) u{place}" for place, part in enumerate(parts))  # noqa: S608
     return f"SELECT k, id FROM ({union}) c {order} LIMIT :portion", parameters  # noqa: S608
 
 
-def _part(piece: Range, plan: Plan, after: Place | None, prefix: str, direction: str, other: str) -> str:
-    condition = _PARAMETER.sub(lambda found: f":{prefix}{found[1]}", piece.condition)
+def _part(piece: Range, plan: Plan, after: Place | None, prefix: str, direction: str, dialect: Dialect) -> str:
     key = plan.source.key
     if not key:
-        return (
-            f"SELECT 0 AS k, {piece.id} AS id FROM {piece.table} "  # noqa: S608 - words of ours, numbers of parameters
-            f"WHERE {condition} AND {piece.id} >= :low AND {piece.id} <= :high "
-            f"ORDER BY {piece.id} {direction} LIMIT :portion"
-        )
+        rest = _PARAMETER.sub(lambda found: f":{prefix}{found[1]}", piece.ordered(dialect, direction))
+        return f"SELECT 0 AS k, {piece.id} AS id FROM {rest} LIMIT :portion"  # noqa: S608 - words of ours alone
+    condition = _PARAMETER.sub(lambda found: f":{prefix}{found[1]}", piece.condition)
     go_on = ""
     if after is not None:
-        beyond, further = ("<" if direction == "DESC" else ">"), ("<" if other == "DESC" else ">")
-        go_on = f" AND {key} {beyond}= :after_key AND ({key} {beyond} :after_key OR {piece.id} {further} :after_id)"
+        beyond = "<" if direction == "DESC" else ">"
+        go_on = f" AND {key} {beyond}= :after_key AND ({key} {beyond} :after_key OR {piece.id} {beyond} :after_id)"
     return (
         f"SELECT {key} AS k, {piece.id} AS id FROM {piece.table} WHERE {condition}{go_on} "  # noqa: S608
-        f"ORDER BY {key} {direction}, {piece.id} {other} LIMIT :portion"
+        f"ORDER BY {key} {direction}, {piece.id} {direction} LIMIT :portion"
     )
 
 

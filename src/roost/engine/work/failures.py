@@ -7,7 +7,7 @@ from roost.engine.driver import Transaction
 from roost.engine.work.texts import pack
 
 
-def note(transaction: Transaction, failed: list[tuple[int, str | None]], now: int) -> None:
+def note(transaction: Transaction, failed: list[tuple[int, str]], now: int) -> None:
     """Write down the errors (job, error as JSON text) of attempts that ended in this transaction."""
     if not failed:
         return
