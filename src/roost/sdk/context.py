@@ -18,6 +18,7 @@ from roost.sdk.function import Call, Enqueuer
 from roost.sdk.outcome import DurationLike
 from roost.sdk.ports import Port, Tell
 from roost.sdk.reference import JobReference
+from roost.sdk.results import Results, SyncResults
 from roost.sdk.styles import LoopStyle, Style, ThreadStyle, drive
 from roost.wire.attempts import Lease
 from roost.wire.batches import Batch
@@ -91,43 +92,6 @@ class _Base(Injected):
     def save(self, state: object) -> None:
         """Replace the job's state blob; `saved` gives it to the next attempt. Raises `InvalidRequest` if not JSON."""
         self._core.save(state)
-
-
-class Results:
-    """``ctx.results``: the parts of a result that come one after the other, for whoever reads along."""
-
-    __slots__ = ("_core",)
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-
-    async def append(self, chunk: object) -> None:
-        """Add a chunk, durable when this returns: the handler's nth one is stored once, however often it is run.
-
-        Raises `InvalidRequest` for what is not JSON, `LeaseLost`.
-        """
-        await self._core.append([chunk])
-
-    async def extend(self, chunks: Iterable[object]) -> None:
-        """Add chunks (1000 at most) in one write; see `append`."""
-        await self._core.append(chunks)
-
-
-class SyncResults:
-    """See `Results`."""
-
-    __slots__ = ("_core",)
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-
-    def append(self, chunk: object) -> None:
-        """See `Results.append`."""
-        drive(self._core.append([chunk]))
-
-    def extend(self, chunks: Iterable[object]) -> None:
-        """See `Results.extend`."""
-        drive(self._core.append(chunks))
 
 
 class Context(_Base):
