@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -63,17 +65,17 @@ def show_command(session: Session, name: str) -> None:
 @click.option(
     "--scheme", type=click.Choice(("standard", "github", "stripe", "none")), help="Who signs how; else standard."
 )
-@click.option("--secret-file", "files", type=click.File("r"), multiple=True, help="A file with a secret; - is stdin.")
+@click.option("--secret-file", "files", metavar="FILE", multiple=True, help="A file with a secret; - is stdin.")
 @writing
 @pass_session
-def put_command(session: Session, /, name: str, queue: str, files: tuple[Any, ...], **options: str | None) -> None:
+def put_command(session: Session, /, name: str, queue: str, files: tuple[str, ...], **options: str | None) -> None:
     """Create a source, or edit it; a secret that Roost makes is shown once, one that is not given stays."""
     from roost.wire.codec import convert
     from roost.wire.contract import PUT_SOURCE
     from roost.wire.webhooks import PutSource
 
     given = {field: value for field, value in options.items() if value is not None}
-    secrets = [file.read().strip() for file in files]
+    secrets = [_read(file) for file in files]
     fields = {"name": name, "queue": queue, "actor": session.who(), "secrets": secrets or None, **given}
     _show(session, session.send(PUT_SOURCE, convert(fields, PutSource)))
 
@@ -91,6 +93,13 @@ def delete_command(session: Session, name: str) -> None:
     output.emit_one(
         {"name": name}, session.format, lambda: output.say(f"deleted source {text.line(name)}"), lambda: name
     )
+
+
+def _read(file: str) -> str:
+    try:
+        return (sys.stdin.read() if file == "-" else Path(file).read_text()).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"cannot read {file}: {error}") from None
 
 
 def _show(session: Session, source: Source) -> None:
