@@ -14,15 +14,15 @@ import psycopg
 import pytest
 
 import roost
-from roost.errors import ConfigurationError, InvalidDuration, InvalidRequest
+from roost.errors import ConfigurationError, InvalidDuration, InvalidRequest, Unavailable
 from roost.outboxes import table
 from roost.outboxes.opening import link_to
 from roost.outboxes.places import open_place
 from roost.outboxes.relay import Relay
 from roost.wire.jobs import NewJob, Unique
-from tests.e2e.stand import eventually
+from tests.e2e.stand import eventually, http_server
 from tests.outbox.conftest import User, connected
-from tests.outbox.jobs import Program
+from tests.outbox.jobs import Program, program
 
 pytestmark = pytest.mark.feature("outbox")
 
@@ -197,6 +197,21 @@ async def test_a_poison_row_is_set_aside_and_blocks_nobody(user: User, here: Pro
         assert table.discard(link, []) == 1
     place.close()
     assert rows(user) == []
+
+
+async def test_a_server_far_away_is_reached_and_may_be_away(user: User, store_url: str) -> None:
+    """Written while nobody serves; brought over HTTP as soon as somebody does."""
+    there = program("http://127.0.0.1:1")
+    async with user.transaction() as hands:
+        await hands.outbox(lambda tx: tx.enqueue_many(there.greet, [(1,), (2,)]))
+        await hands.commit()
+    with pytest.raises(Unavailable):
+        await asyncio.to_thread(Relay(user.database, there.app.url).run_until_empty)
+    with http_server(store_url) as url:
+        assert await asyncio.to_thread(Relay(user.database, url).run_until_empty) == 2
+        client = roost.App(url)
+        assert len((await client.client.jobs.list()).jobs) == 2
+        await client.aclose()
 
 
 def test_the_file_of_roost_itself_is_refused(tmp_path: Path) -> None:

@@ -101,9 +101,10 @@ class Relay:
         with _opened(self) as (place, deliver):
             with place.transaction() as link:
                 table.require(link)
-            self._bring(place, deliver)
-            with contextlib.suppress(RoostError), place.transaction() as link:
-                table.release(link, self.name)
+            try:
+                self._bring(place, deliver)
+            finally:
+                self._release(place)
 
     def run_until_empty(self) -> int:
         """Bring what waits now and return how many jobs that were; raises what stands in the way."""
@@ -111,10 +112,11 @@ class Relay:
             with place.transaction() as link:
                 table.require(link)
             before = self.delivered
-            while self.step(place, deliver):
-                pass
-            with place.transaction() as link:
-                table.release(link, self.name)
+            try:
+                while self.step(place, deliver):
+                    pass
+            finally:
+                self._release(place)
             return self.delivered - before
 
     def stop(self) -> None:
@@ -133,6 +135,8 @@ class Relay:
                 failures = 0
             except RoostError as error:
                 failures += 1
+                # Another one may reach what this one cannot.
+                self._release(place)
                 pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(failures, 10))
                 log.warning("the outbox is not emptied, trying again in %.1f s: %s", pause, error)
                 self._stopped.wait(pause)
@@ -204,6 +208,11 @@ class Relay:
         self.refused += len(refused)
         for id, problem in refused.items():
             log.warning("row %s of the outbox is set aside: %s: %s", id, problem.code, problem.message)
+
+    def _release(self, place: Place) -> None:
+        """Let the others have the outbox; where the database is away, the lease's end does."""
+        with contextlib.suppress(RoostError), place.transaction() as link:
+            table.release(link, self.name)
 
     def _forget(self, link: Link) -> None:
         now = self._clock.now()
