@@ -197,7 +197,7 @@ def test_a_persons_doings(bench: Bench) -> None:
     cancelled = events(bench, since)[0]
     assert (cancelled.actor, cancelled.data) == ("eva", {"reason": "requested", "note": "enough"})
     assert events(bench, since)[-1].job == other, "a deleted job keeps its id in the feed"
-    assert events(bench, since)[-1].queue is None
+    assert {(event.queue, event.kind) for event in events(bench, since)} == {("default", "mail")}
 
 
 def test_what_is_no_jobs(bench: Bench) -> None:
@@ -313,6 +313,11 @@ def test_pruned_jobs_are_told(bench: Bench) -> None:
     since = here(bench)
     bench.act(Prune(queue="default", state="succeeded", before=bench.now + 1))
     assert told(bench, since) == [("job_pruned", id)]
+    assert {event.queue for event in events(bench)} == {"default"}, "a filter by queue misses nothing of deleted jobs"
+    bench.fed = False
+    bench.act(PruneFeed(before=bench.now + 10**9))
+    assert [(event.type, event.queue) for event in events(bench)] == [("job_pruned", "default")]
+    assert _query(bench, "SELECT count(*) FROM feed_gone") == [(0,)]
 
 
 def test_the_replayed_feed_is_the_store(bench: Bench) -> None:

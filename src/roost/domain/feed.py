@@ -117,6 +117,9 @@ STATE_AFTER: dict[str, State] = {
 }
 """Events that are changes of state, besides `EventType.CREATED`, which tells its state in its data."""
 
+GONE = frozenset({EventType.JOB_DELETED, EventType.JOB_PRUNED})
+"""A job's last events."""
+
 _POSITION = re.compile(r"^(\d{1,18})(?:\.(\d{1,9}))?$")
 WHOLE = 2**31
 """The index of a position behind all events of its row."""
@@ -162,7 +165,7 @@ class Happening(msgspec.Struct, kw_only=True):
     type: str
     job: int | None = None
     queue: str | None = None
-    """The job's, as it is now; None where it was deleted."""
+    """The job's, as it is now or was when it was deleted."""
     kind: str | None = None
     state: State | None = None
     """The state the event led to, where it is a change of state."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from roost.domain.feed import WHOLE, Happening, Position, expand
+from roost.domain.feed import GONE, WHOLE, Happening, Position, expand
 from roost.engine.work.texts import pack, unpack
 from roost.errors import CursorTooOld
 
@@ -150,8 +150,10 @@ class FeedReader:
             return
         names = {id: (queue, kind) for id, queue, kind in unpack(session.one("feed_jobs", ids=pack(ids)))}
         for event in events:
-            if event.job is not None and event.job in names:
-                event.queue, event.kind = names[event.job]
+            if event.job is not None:
+                # Of a job that was deleted long after its end only its deletion is told, which says it itself.
+                told = (event.data.get("queue"), event.data.get("kind")) if event.type in GONE else (None, None)
+                event.queue, event.kind = names.get(event.job, told)
 
 
 def _start(after: Position | None, floor: int, newest: int) -> Position:

@@ -18,8 +18,8 @@ Types = Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Met
 class FeedEvent(Wire, kw_only=True):
     """One thing that happened; ``id`` is its place in the feed, and reading resumes behind it.
 
-    ``job`` is None where it is no job's; ``queue`` and ``kind`` are the job's, None where it was deleted; ``state`` is
-    what the event led to, where it is a change of state.
+    ``job`` is None where it is no job's; ``queue`` and ``kind`` are the job's, as it is now or was when it was deleted;
+    ``state`` is what the event led to, where it is a change of state.
     """
 
     id: str

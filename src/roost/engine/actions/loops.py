@@ -133,6 +133,7 @@ def prune(transaction: Transaction, action: Prune) -> Acted:
 
 def prune_feed(transaction: Transaction, action: PruneFeed) -> Acted:
     """Forget the oldest rows of the feed; who reads from before them is told."""
+    transaction.run("feed_gone_prune", before=action.before)
     upto = transaction.one("feed_prune_to", before=action.before, limit=action.limit)
     if not upto:
         return Acted("{}", Effects())

@@ -23,6 +23,7 @@ from roost.engine.work import flow, limiting
 from roost.engine.work.changes import note_due
 from roost.engine.work.counting import uncount
 from roost.engine.work.facts import facts_of
+from roost.engine.work.feed import bury
 from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.ordering import rank_again
 from roost.engine.work.settles import write
@@ -148,6 +149,7 @@ def forget(transaction: Transaction, ids: list[int]) -> int:
     """Delete jobs that do not run, with everything that is theirs; how many."""
     text = pack(ids)
     flow.forgotten(transaction, ids)
+    bury(transaction, ids)
     uncount(transaction, text)
     for table in TABLES:
         transaction.run(f"{table}_delete", ids=text)

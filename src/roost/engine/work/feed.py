@@ -31,6 +31,11 @@ def tell_records(transaction: Transaction, records: list[tuple[int | None, str, 
             tell(transaction, type, ids, _with_actor(data, actor))
 
 
+def bury(transaction: Transaction, ids: list[int]) -> None:
+    """Keep the names of jobs that are about to be deleted, for as long as the feed tells of them."""
+    transaction.run("feed_bury", ids=pack(ids))
+
+
 def _job(record: tuple[int | None, str, str, dict[str, Any]]) -> int | None:
     job, type, _, data = record
     # The record of a deletion stands with no job, or it would be deleted with it.

@@ -14,3 +14,13 @@ CREATE TABLE feed (
 CREATE TABLE feed_floor (seq bigint NOT NULL);
 
 INSERT INTO feed_floor (seq) VALUES (0);
+
+-- Names of deleted jobs for as long as the feed tells of them: a reader who filters by queue or kind misses none.
+CREATE TABLE feed_gone (
+  job_id bigint PRIMARY KEY,
+  queue text NOT NULL,
+  kind text NOT NULL,
+  at bigint NOT NULL
+);
+
+CREATE INDEX feed_gone_at ON feed_gone (at);

@@ -21,8 +21,22 @@ WHERE locktype = 'relation' AND relation = 'feed'::regclass AND mode = 'RowExclu
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
 
 -- name: feed_jobs
-SELECT coalesce(json_agg(json_build_array(id, queue, kind))::text, '[]') FROM job
-WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]);
+SELECT coalesce(json_agg(json_build_array(id, queue, kind))::text, '[]') FROM (
+  SELECT id, queue, kind FROM job WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[])
+  UNION ALL
+  SELECT job_id, queue, kind FROM feed_gone WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[])
+) named;
+
+-- name: feed_bury
+-- Jobs that ended before the feed begins are told of no more.
+INSERT INTO feed_gone (job_id, queue, kind, at)
+SELECT id, queue, kind, newest.at FROM job, (SELECT at FROM feed ORDER BY seq DESC LIMIT 1) newest
+WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND state || '' <> 'running'
+  AND (finished_at IS NULL OR finished_at >= (SELECT at FROM feed ORDER BY seq LIMIT 1))
+ON CONFLICT (job_id) DO NOTHING;
+
+-- name: feed_gone_prune
+DELETE FROM feed_gone WHERE at < :before;
 
 -- name: feed_prune_to
 SELECT coalesce(max(seq), 0) FROM (SELECT seq, at FROM feed ORDER BY seq LIMIT :limit) oldest
