@@ -24,6 +24,7 @@ def error_of(info: ErrorInfo | None) -> ErrorInfo:
     return info
 
 
+@pytest.mark.feature("steps")
 async def test_recorded_steps_are_not_repeated_and_come_back_typed_and_byte_equal(bench: Bench) -> None:
     calls: list[str] = []
     seen: list[Receipt] = []
@@ -73,6 +74,7 @@ async def test_another_input_for_a_recorded_step_is_fatal(bench: Bench) -> None:
     assert [bytes(step.output) for step in await bench.client.jobs.steps(job)] == [b'"0"']
 
 
+@pytest.mark.feature("steps")
 async def test_map_records_each_item_and_keeps_the_order(bench: Bench) -> None:
     calls: list[int] = []
 
@@ -122,6 +124,7 @@ async def test_sync_handlers_have_the_same_context(bench: Bench) -> None:
     assert sorted(calls) == ["one", "seven", "three"]
 
 
+@pytest.mark.feature("steps")
 async def test_a_sleep_occupies_no_worker_and_is_slept_once(bench: Bench) -> None:
     attempts: list[int] = []
 

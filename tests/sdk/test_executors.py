@@ -53,6 +53,7 @@ async def test_a_process_is_not_ours_and_is_used_again(processes: Bench) -> None
     assert gone(int(pids.pop()))
 
 
+@pytest.mark.feature("quarantine")
 @pytest.mark.parametrize(
     ("how", "message"),
     [("segfault", "killed by SIGSEGV"), ("exit", "exited with status 3"), ("kill", "killed by SIGKILL")],
@@ -75,6 +76,7 @@ async def test_a_call_that_holds_the_interpreter_lock_keeps_its_lease(processes:
     assert (ended.state, ended.attempt, ended.failures) == ("succeeded", 1, 0)
 
 
+@pytest.mark.feature("time-limits")
 async def test_a_time_limit_kills_the_process_and_what_it_started(processes: Bench, tmp_path: Path) -> None:
     job = await processes.enqueue(isolated.stubborn, str(tmp_path / "pids"))
     async with processes.running():
@@ -85,6 +87,7 @@ async def test_a_time_limit_kills_the_process_and_what_it_started(processes: Ben
         assert [gone(pid) for pid in pids] == [True, True]
 
 
+@pytest.mark.feature("cancel-move-clone")
 async def test_a_cancel_reaches_the_process_and_lets_it_end_by_itself(processes: Bench) -> None:
     job = await processes.enqueue(isolated.until_cancelled)
     async with processes.running(lease="1s", grace=20.0):
@@ -97,6 +100,7 @@ async def test_a_cancel_reaches_the_process_and_lets_it_end_by_itself(processes:
     assert [line.message for line in (await processes.client.jobs.logs(job)).lines] == ["noticed"]
 
 
+@pytest.mark.feature("resume")
 async def test_steps_recorded_from_a_process_survive_its_death(processes: Bench, tmp_path: Path) -> None:
     job = await processes.enqueue(isolated.steps, str(tmp_path / "notes"))
     async with processes.running():
@@ -138,6 +142,7 @@ async def test_an_unserialisable_result_is_fatal_and_says_why(processes: Bench) 
     assert "no JSON form" in ended.error.message
 
 
+@pytest.mark.feature("shutdown")
 async def test_shutdown_kills_processes_and_releases_their_jobs(processes: Bench, tmp_path: Path) -> None:
     job = await processes.enqueue(isolated.blocks, str(tmp_path / "pid"))
     async with processes.running(grace=0.1):
@@ -182,6 +187,7 @@ def test_a_nested_function_cannot_be_isolated() -> None:
         roost.Worker(app.registry, client, queues=["default"])
 
 
+@pytest.mark.feature("time-limits")
 async def test_a_thread_over_its_limit_is_given_up_and_its_late_result_is_dropped(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -99,6 +99,7 @@ async def test_log_records_of_a_handler_carry_its_ids(bench: Bench, caplog: pyte
     assert (record.__dict__["job_id"], record.__dict__["attempt"]) == (job, 1)
 
 
+@pytest.mark.feature("cancel-move-clone")
 async def test_a_cancelled_handler_has_its_chance(bench: Bench) -> None:
     began = asyncio.Event()
 
@@ -138,6 +139,7 @@ async def test_a_handler_that_ignores_the_cancel_is_cancelled_after_the_grace(be
     assert (ended.state, thrown) == ("cancelled", [asyncio.CancelledError])
 
 
+@pytest.mark.feature("time-limits")
 async def test_a_time_limit_cancels_an_async_handler(bench: Bench) -> None:
     @bench.app.job(timeout="50ms", retries=0)
     async def slow() -> None:
@@ -176,6 +178,7 @@ async def test_an_async_handler_that_swallows_its_cancel_is_given_up(
     assert (await bench.job(first)).result is None
 
 
+@pytest.mark.feature("time-limits")
 async def test_a_deadline_ends_the_whole_job(bench: Bench) -> None:
     @bench.app.job(deadline="300ms", retries=9, retry_base="1ms")
     async def slow() -> None:
@@ -187,6 +190,7 @@ async def test_a_deadline_ends_the_whole_job(bench: Bench) -> None:
     assert (ended.state, ended.reason) == ("cancelled", "duration_limit")
 
 
+@pytest.mark.feature("shutdown")
 async def test_shutdown_lets_handlers_end_and_releases_the_others(bench: Bench) -> None:
     began = asyncio.Semaphore(0)
     stopping = asyncio.Event()

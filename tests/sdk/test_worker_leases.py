@@ -233,6 +233,7 @@ async def test_all_leases_are_renewed_in_one_call(bench: Bench, monkeypatch: pyt
     assert beats[1:3] == [20, 20]
 
 
+@pytest.mark.feature("resume")
 async def test_a_worker_that_was_killed_resumes_without_repeating_recorded_steps(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'jobs.db'}"
     program = (
