@@ -250,9 +250,17 @@ def _states(term: Term, query: Query, queries: Queries) -> Source | None:
 
 
 def _rare(state: State) -> Range:
-    # The index's own condition is written out: that is how a database knows that it may use it.
-    every = ", ".join(f"'{one.value}'" for one in RARE)
-    return Range("job c", "c.id", f"c.state IN ({every})", {"state": state.value}, (("c.state", "state"),), "job_state")
+    # The index's own condition is written out, as each database has it: so they know that they may use it.
+    rare = ", ".join(f"'{one.value}'" for one in RARE)
+    others = " AND ".join(f"c.state <> '{one.value}'" for one in State if one not in RARE)
+    return Range(
+        "job c",
+        "c.id",
+        f"c.state IN ({rare}) AND {others}",
+        {"state": state.value},
+        (("c.state", "state"),),
+        "job_state",
+    )
 
 
 def _ready(query: Query, queries: Queries) -> list[Range] | None:
