@@ -76,6 +76,11 @@ class FlowReader:
         with self._session() as session:
             return blockers(session, id)
 
+    def waits(self) -> bool:
+        """Whether an end or a signal waits to be carried on."""
+        with self._session() as session:
+            return bool(session.one("flow_waits"))
+
     def check(self, id: int) -> None:
         """Raises `NotFound` where there is no such job."""
         with self._session() as session:

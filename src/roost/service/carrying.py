@@ -6,6 +6,7 @@ from roost.engine.protocol import AdvanceFlow
 from roost.service.core import Core
 
 LIMIT = 1_000
+_RETRY_MS = 1_000
 
 
 class Carrier:
@@ -16,6 +17,9 @@ class Carrier:
 
     async def __call__(self) -> int | None:
         """Carry on what there is; nothing is known of what comes next."""
-        while (await self._core.act_for_itself(AdvanceFlow(LIMIT))).more:
-            pass
+        core = self._core
+        while await core.read(core.reader.flow.waits):
+            if not (await core.act_for_itself(AdvanceFlow(LIMIT))).more:
+                # Another node has it in hand.
+                return core.now() + _RETRY_MS
         return None

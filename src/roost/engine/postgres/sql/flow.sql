@@ -22,6 +22,9 @@ FROM job
 WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND flags & 32 = 32 AND state || '' <> 'running'
   AND (finished_at IS NULL OR EXISTS (SELECT 1 FROM flow_todo t WHERE t.job_id = job.id));
 
+-- name: flow_waits
+SELECT EXISTS (SELECT 1 FROM flow_todo) OR EXISTS (SELECT 1 FROM signal WHERE pending = 1);
+
 -- name: flow_take
 WITH taken AS MATERIALIZED (
   SELECT id, job_id, gone FROM flow_todo ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED

@@ -14,6 +14,9 @@ FROM job
 WHERE id IN (SELECT value FROM json_each(:ids)) AND flags & 32 = 32 AND state <> 'running'
   AND (finished_at IS NULL OR EXISTS (SELECT 1 FROM flow_todo t WHERE t.job_id = job.id));
 
+-- name: flow_waits
+SELECT EXISTS (SELECT 1 FROM flow_todo) OR EXISTS (SELECT 1 FROM signal WHERE pending = 1);
+
 -- name: flow_take
 SELECT json_group_array(json_array(id, job_id, gone)) FROM (SELECT id, job_id, gone FROM flow_todo ORDER BY id LIMIT :limit);
 
