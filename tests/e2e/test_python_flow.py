@@ -347,3 +347,56 @@ async def test_a_sleeping_worker_is_not_needed_for_anything_that_waits(app: roos
         await eventually(both_wait, "both wait")
         await app.signal(f"{queue}-go", "went")
         assert await handle.result(timeout=20) == "went"
+
+
+@pytest.mark.feature("progress-result")
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_result_in_pieces_is_stored_once_over_all_attempts(app: roost.App, queue: str, kind: str) -> None:
+    @app.job(name="async", queue=queue, retries=2, retry_base="1ms")
+    async def on_loop(ctx: roost.Context) -> str:
+        await ctx.results.append("one")
+        await ctx.results.extend([{"two": 2}, None])
+        if ctx.attempt == 1:
+            raise RuntimeError("again")
+        await ctx.results.append("four")
+        ctx.summary("x" * 5000)
+        return "done"
+
+    @app.job(name="sync", queue=queue, retries=2, retry_base="1ms")
+    def in_thread(ctx: roost.SyncContext) -> str:
+        ctx.results.append("one")
+        ctx.results.extend([{"two": 2}, None])
+        if ctx.attempt == 1:
+            raise RuntimeError("again")
+        ctx.results.append("four")
+        ctx.summary("x" * 5000)
+        return "done"
+
+    handle = await (on_loop if kind == "async" else in_thread).enqueue()
+    async with working(app, queue):
+        await handle.result(timeout=20)
+    job = await handle.job()
+    assert (job.chunks, job.attempt, len(job.summary or "")) == (4, 2, 4000)
+    page = (await app.client.jobs.chunks(handle.id)).chunks
+    told = [(chunk.number, chunk.attempt, bytes(chunk.chunk).decode()) for chunk in page]
+    assert told == [(1, 1, '"one"'), (2, 1, '{"two":2}'), (3, 1, "null"), (4, 2, '"four"')]
+
+
+@pytest.mark.feature("dependencies")
+@pytest.mark.feature("resume")
+async def test_what_a_job_came_after_stays_apart_from_what_it_waits_for(app: roost.App, queue: str) -> None:
+    @app.job(name="number", queue=queue)
+    async def number(value: int) -> int:
+        return value
+
+    @app.job(name="both", queue=queue)
+    async def both(ctx: roost.Context) -> list[list[int]]:
+        before = await ctx.dependencies(int)
+        children = await ctx.spawn_many(number, [(10,), (20,)])
+        waited = await ctx.wait_for(children)
+        return [before, waited, await ctx.dependencies(int)]
+
+    first = await number.enqueue(1)
+    handle = await both.options(after=[first]).enqueue()
+    async with working(app, queue):
+        assert await handle.result(timeout=20) == [[1], [10, 20], [1]]

@@ -220,7 +220,10 @@ class Context(_Base):
     @overload
     async def dependencies(self) -> list[Any]: ...
     async def dependencies(self, type: Any = Any) -> list[Any]:
-        """The results of the jobs this one came ``after`` (in a chain: of the one before), in their order."""
+        """The results of the jobs this one came ``after`` (in a chain: the one before), as they were enqueued.
+
+        None stands for one that did not succeed.
+        """
         return await self._core.related.dependencies(type)
 
     async def batch(self) -> Batch:

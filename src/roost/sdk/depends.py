@@ -59,7 +59,13 @@ class Provider:
         self.is_async = inspect.isasyncgenfunction(get) or inspect.iscoroutinefunction(get)
         self.needs: dict[str, Depends] = {}
         self.context: str | None = None
-        hints = {} if inspect.isclass(get) else typing.get_type_hints(get, include_extras=True)
+        try:
+            hints = typing.get_type_hints(get.__init__ if inspect.isclass(get) else get, include_extras=True)
+        except NameError as error:
+            raise ConfigurationError(
+                f"an annotation of {_name(get)} cannot be resolved: {error}",
+                help="import the name in the module itself, not only under TYPE_CHECKING or inside a function",
+            ) from None
         for parameter in inspect.signature(get).parameters.values():
             hint = hints.get(parameter.name)
             found = dependency(hint)

@@ -28,6 +28,8 @@ from roost.wire.jobs import Unique as UniqueRule
 
 R = TypeVar("R")
 
+DEPENDENCIES = "after"
+"""The step that records which jobs this one came after."""
 JOBS_PER_CALL = 1000
 KEY_PERIOD = "7d"
 """How long a child's key outlives it: longer than any death between its enqueue and the step that records it."""
@@ -46,6 +48,7 @@ class Related:
         self._spawns: dict[str, int] = {}
         self._waits: dict[str, int] = {}
         self._waited: set[int] = set()
+        """What this attempt's handler waited for."""
 
     async def spawn(self, enqueuer: Enqueuer[..., R], args: tuple[Any, ...], kwargs: Any, name: str | None) -> Child[R]:
         job = enqueuer.new_job(*args, **kwargs)
@@ -163,10 +166,15 @@ class Related:
         return milliseconds(decode(await self._port.ask(ServerTime()), datetime), "now")
 
     async def dependencies(self, kind: Any) -> list[Any]:
-        """The results of the jobs this one came after, in their order; None for one without a result."""
+        """The results of the jobs this one came after, in the order of their ids; None for one without a result."""
         ends = decode(await self._port.ask(LoadDependencies()), list[End])
-        # Those that the handler itself waited for are told there too.
-        ends = [end for end in ends if end.id not in self._waited]
+        # What the handler waited for itself is told there too, also what a later line waited for in an earlier attempt.
+        step = await self._recorder.look(DEPENDENCIES)
+        if step is None:
+            ids = [end.id for end in ends if end.id not in self._waited]
+            step = await self._recorder.record(DEPENDENCIES, "code", input_hash([], {}), encode(ids), wall_ms())
+        wanted = set(decode(bytes(step.output), list[int]))
+        ends = [end for end in ends if end.id in wanted]
         decoder = adapter(kind)
         return [None if end.result is None else decoder.decode(end.result, "result") for end in ends]
 
