@@ -23,8 +23,8 @@ def print_logs(session: Session, id: int, *, follow: bool, after: int, tail: int
         if not follow:
             return
     if follow:
-        with closing(session.client.jobs.follow_logs(id, after=after)) as lines:
-            for line in lines:
+        with closing(session.client.jobs.follow_logs(id, after=after)) as coming:
+            for line in coming:
                 _emit(session, [line])
         return
     while True:

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from roost.errors import Unavailable
 from roost.sdk._async.http import AsyncHttpTransport
 from roost.sdk._sync.http import HttpTransport
-from roost.sdk.transport import AsyncTransport, Transport
+from roost.sdk.transport import AsyncTransport, Calls
 from roost.wire.codec import Wire
 from roost.wire.contract import Operation
 
@@ -16,7 +16,7 @@ Q = TypeVar("Q", bound=Wire)
 A = TypeVar("A", bound=Wire)
 
 
-def beat_transport(transport: AsyncTransport, seconds: float) -> Transport:
+def beat_transport(transport: AsyncTransport, seconds: float) -> Calls:
     """The worker's transport without its event loop; an answer may take ``seconds``. To be called on that loop."""
     if isinstance(transport, AsyncHttpTransport):
         return HttpTransport(transport.address.url, timeout=seconds)
@@ -29,7 +29,7 @@ def beat_transport(transport: AsyncTransport, seconds: float) -> Transport:
 class _InThisProcess(Protocol):
     """A store on a thread of its own; `roost.embedded`, which this layer does not know."""
 
-    def blocking(self) -> Transport: ...
+    def blocking(self) -> Calls: ...
 
 
 class _Borrowed:

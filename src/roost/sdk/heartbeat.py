@@ -16,7 +16,7 @@ from roost.errors import RoostError
 from roost.sdk.attempt import Attempt
 from roost.sdk.notes import Told
 from roost.sdk.patience import WORTH_REPEATING, Patience
-from roost.sdk.transport import Transport
+from roost.sdk.transport import Calls
 from roost.wire.attempts import Beat, Heartbeat, HeartbeatReply
 from roost.wire.contract import HEARTBEAT
 
@@ -37,7 +37,7 @@ class Heart:
         worker: str,
         lease: str,
         lease_seconds: float,
-        transport: Transport,
+        transport: Calls,
         on_cancel: Callable[[Attempt], None],
         on_lost: Callable[[Attempt], None],
     ) -> None:

@@ -35,13 +35,17 @@ class AsyncTransport(Protocol):
         ...
 
 
-class Transport(Protocol):
-    """The same for code without an event loop."""
+class Calls(Protocol):
+    """Carries single calls, without an event loop."""
 
     repeatable: bool
 
     def send(self, operation: Operation[Q, A], request: Q, operation_id: str | None = None) -> A: ...
 
-    def stream(self, operation: Operation[Q, A], request: Q, last_id: str) -> Stream[list[Message]]: ...
-
     def close(self) -> None: ...
+
+
+class Transport(Calls, Protocol):
+    """As `AsyncTransport`, for code without an event loop."""
+
+    def stream(self, operation: Operation[Q, A], request: Q, last_id: str) -> Stream[list[Message]]: ...

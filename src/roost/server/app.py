@@ -20,6 +20,7 @@ from roost.service.ids import Ids
 from roost.wire.codec import Wire, encode
 from roost.wire.contract import OPERATION_HEADER, OPERATION_PATTERN, Operation
 from roost.wire.problems import ErrorBody, Problem
+from roost.wire.streams import Message
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -81,7 +82,7 @@ class App:
                 try:
                     accepted = websocket.handshake(headers) if websocket.wanted(headers) else None
                     # What refuses it, refuses its first piece: until then nothing is sent.
-                    first = await anext(stream, [])
+                    first: list[Message] = await anext(stream, [])
                 except BaseException:
                     await stream.aclose()
                     raise

@@ -183,8 +183,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _hand_on(self, data: bytes) -> None:
         """Give the application what comes in the protocol it upgraded to; before that there is nothing to say."""
-        cycle = self.cycle
-        if not cycle.upgraded or cycle.response_complete:
+        cycle = self._current()
+        if not isinstance(cycle, WholeReplyCycle) or not cycle.upgraded or cycle.response_complete:
             return
         if len(cycle.body) + len(data) > self.limits.header_bytes:
             self.transport.abort()

@@ -18,7 +18,7 @@ import msgspec
 from roost.domain.feed import Happening, Position, parse_position
 from roost.errors import CursorTooOld, Unavailable
 from roost.wire.codec import encode, timestamp
-from roost.wire.events import EventPage, FeedEvent, ListEvents
+from roost.wire.events import EventPage, FeedEvent, FollowEvents, ListEvents
 
 if TYPE_CHECKING:
     from roost.service.core import CallInfo, Core
@@ -292,7 +292,7 @@ def wire(event: Happening) -> FeedEvent:
     )
 
 
-def filter_of(request: ListEvents) -> EventFilter:
+def filter_of(request: ListEvents | FollowEvents) -> EventFilter:
     """What a request wants to hear of."""
     return EventFilter(
         types=frozenset(request.type or ()),

@@ -58,7 +58,7 @@ class AsyncEvents:
         )
         async with aclosing(follow(self._client, EVENT_STREAM, request)) as messages:
             async for message in messages:
-                yield decode(message.data, FeedReset if message.name == RESET else FeedEvent)
+                yield (decode(message.data, FeedReset) if message.name == RESET else decode(message.data, FeedEvent))
 
     async def list(
         self,

@@ -58,7 +58,7 @@ class Events:
         )
         with closing(follow(self._client, EVENT_STREAM, request)) as messages:
             for message in messages:
-                yield decode(message.data, FeedReset if message.name == RESET else FeedEvent)
+                yield (decode(message.data, FeedReset) if message.name == RESET else decode(message.data, FeedEvent))
 
     def list(
         self,
