@@ -70,13 +70,13 @@ def test_what_is_too_much_or_not_a_name_is_refused(text: str) -> None:
 
 @given(st.text(max_size=80))
 def test_a_refusal_points_into_the_text(text: str) -> None:
+    refusal: InvalidQuery | None = None
     try:
         terms = parse(text, NOW).terms
     except InvalidQuery as error:
-        assert 0 <= error.position <= len(text)
-        return
-    for term in terms:
-        assert text[term.position : term.position + term.length].strip()
+        terms, refusal = (), error
+    assert refusal is None or 0 <= refusal.position <= len(text)
+    assert all(text[term.position : term.position + term.length].strip() for term in terms)
 
 
 @given(

@@ -103,7 +103,7 @@ async def reopen(core: Core, request: ErrorRef, call: CallInfo) -> ErrorGroup:
 async def _set_state(core: Core, request: ErrorRef, call: CallInfo, state: ErrorState) -> ErrorGroup:
     action = protocol.SetErrorState(fingerprint=request.fingerprint, state=state, actor=request.actor or call.actor)
     await core.act(action, Empty, name=f"errors.{state}", request=request, call=call)
-    return await core.read(core.reader.searches.error, request.fingerprint)
+    return await core.read(core.reader.searches.error_group, request.fingerprint)
 
 
 # --- saved views ------------------------------------------------------------------------------------------------------

@@ -55,11 +55,15 @@ def decide(transaction: Transaction, action: DecideHold, now: int) -> Acted:
     return _answer(transaction, action.id, effects)
 
 
+def _refuse_not_held(facts: JobFacts) -> None:
+    follow(facts.state, Event.APPROVE)
+
+
 def approve(
     transaction: Transaction, ids: Iterable[int], now: int, effects: Effects, *, actor: str = "", note: str = ""
 ) -> Refusals:
     """Approve what is asked of any number of held jobs, as it is asked at this moment."""
-    jobs, refused = judged(transaction, ids, lambda facts: follow(facts.state, Event.APPROVE) and None)
+    jobs, refused = judged(transaction, ids, _refuse_not_held)
     text = transaction.one("holds_open_of", ids=pack([job.id for job in jobs]))
     asked = {hold.job_id: hold for hold in msgspec.json.decode(text, type=list[holds.HoldFacts])}
     moves: list[Move] = []

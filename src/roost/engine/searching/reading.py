@@ -235,18 +235,21 @@ class SearchReader(BulkReader):
             cursor=None if last is None else f"{last[7]}-{last[0]}",
         )
 
+    def error_group(self, fingerprint: str) -> ErrorGroup:
+        """A group; raises `NotFound`."""
+        with self._session() as session:
+            return ErrorGroup(**_group(_error_row(session, fingerprint)))
+
     def error(self, fingerprint: str) -> ErrorDetail:
         """A group, whole; raises `NotFound`."""
         with self._session() as session:
-            found = session.rows("error_group_row", fingerprint=fingerprint)
-            if not found:
-                raise NotFound(f"there is no error {fingerprint[:40]!a}", path="fingerprint", help="roost errors list")
+            row = _error_row(session, fingerprint)
             shares = session.rows("error_jobs", fingerprint=fingerprint, limit=GROUP_JOBS)
-            attempts = session.rows("job_attempts", id=found[0][8])
-        error = next((row[5] for row in reversed(attempts) if row[5] is not None), None)
+            attempts = session.rows("job_attempts", id=row[8])
+        error = next((told[5] for told in reversed(attempts) if told[5] is not None), None)
         jobs = [ErrorShare(queue=queue, kind=kind, state=state, jobs=jobs) for queue, kind, state, jobs in shares]
         return ErrorDetail(
-            **_group(found[0]),
+            **_group(row),
             jobs=sorted(jobs, key=lambda share: (-share.jobs, share.queue, share.kind, share.state)),
             error=None if error is None else _error.decode(error),
         )
@@ -325,6 +328,13 @@ def _use(made: Plan, term: Any) -> Any:
     if by_index or term.field == "created" or not any(term is one for one in made.rest):
         return "index"
     return "scan" if made.source.scan else "filter"
+
+
+def _error_row(session: Session, fingerprint: str) -> tuple[Any, ...]:
+    found = session.rows("error_group_row", fingerprint=fingerprint)
+    if not found:
+        raise NotFound(f"there is no error {fingerprint[:40]!a}", path="fingerprint", help="roost errors list")
+    return found[0]
 
 
 def _group(row: tuple[Any, ...]) -> dict[str, Any]:
