@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ from roost.wire.jobs import ErrorInfo, NewJob
 from tests.chaos.kills import drained
 from tests.chaos.programs import Server, until
 from tests.chaos.report import Report
+from tests.chaos.webhook_receivers import observing, receivers
 from tests.support.feed import Replay
 from tests.support.postgres import PostgresServer
 
@@ -274,12 +276,14 @@ def jobs_of(client: Client) -> list[Any]:
 def campaign(engine: str, events: int, seed: int, output: Path | None) -> int:
     """The campaign on one engine (two nodes on PostgreSQL); the exit code."""
     report = Report(f"events on {engine}", seed, events=events, engine=engine)
-    with tempfile.TemporaryDirectory(prefix="roost-events-") as folder:
+    with tempfile.TemporaryDirectory(prefix="roost-events-") as folder, receivers() as hooked:
+        watching = partial(observing, hooked)
         if engine == "sqlite":
-            run(f"sqlite:///{folder}/roost.db", Path(folder), events, seed, report)
+            run(f"sqlite:///{folder}/roost.db", Path(folder), events, seed, report, observers=watching)
         else:
             with PostgresServer(durable=True) as server:
-                run(server.create_database(), Path(folder), events, seed, report, nodes=2)
+                run(server.create_database(), Path(folder), events, seed, report, nodes=2, observers=watching)
+        report.counts |= {f"webhooks_{receiver.name}": len(receiver.accepted) for receiver in hooked}
     return report.finish(output)
 
 

@@ -12,7 +12,7 @@ from roost.wire.codec import Wire
 from roost.wire.contract import OPERATION_PATTERN, OPERATIONS, PREFIX, Operation
 from roost.wire.events import FeedReset, LogsEnd
 from roost.wire.problems import ErrorBody
-from roost.wire.receiving import RECEIVE_WEBHOOK, RECEIVED
+from roost.wire.receiving import RECEIVED
 from roost.wire.streams import STREAMS
 
 Document = dict[str, Any]
@@ -144,7 +144,7 @@ def _streaming(operation: Operation[Wire, Wire], schemas: dict[str, Any]) -> Doc
 
 def _receiving(schemas: dict[str, Any]) -> Document:
     """The call others make with webhooks of their own."""
-    operation, name = RECEIVE_WEBHOOK, schemas["WebhookRef"]["properties"]["name"]
+    (operation,), name = RECEIVED, schemas["WebhookRef"]["properties"]["name"]
     entry = _operation(operation, schemas)
     entry["parameters"] = [
         {"name": "name", "in": "path", "required": True, "schema": _plain(name), "description": "The queue"},
