@@ -20,6 +20,7 @@ import msgspec
 
 from roost.cli.main import main as program
 from roost.cli.server import command as server_command
+from roost.domain.query_fields import FIELDS
 from roost.errors import BY_CODE, RoostError
 from roost.server.guard import Limits
 from roost.server.settings import Settings
@@ -28,7 +29,12 @@ from scripts import feature_tests
 from scripts.source_files import ROOT
 
 CLI = Path("docs/guides/cli.md")
-WITH_TABLES = (Path("docs/guides/operations.md"), Path("docs/guides/http.md"), Path("docs/guides/reliability.md"))
+WITH_TABLES = (
+    Path("docs/guides/operations.md"),
+    Path("docs/guides/http.md"),
+    Path("docs/guides/reliability.md"),
+    Path("docs/guides/search.md"),
+)
 _PLACE = re.compile(r"(<!-- generated: (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -131,6 +137,15 @@ def operations_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def query_fields_table() -> str:
+    """The fields of the query language."""
+    lines = ["| field | value | means | such as |", "|---|---|---|---|"]
+    for field in FIELDS.values():
+        name = f"{field.name}.…" if field.path else field.name
+        lines.append(f"| `{name}` | {field.kind.value} | {field.meaning} | `{_escaped(field.example)}` |")
+    return "\n".join(lines) + "\n"
+
+
 def errors_table() -> str:
     """The errors that a server answers with."""
     lines = ["| status | code | means |", "|---|---|---|"]
@@ -158,6 +173,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "operations": operations_table,
     "errors": errors_table,
     "campaigns": campaigns_table,
+    "query_fields": query_fields_table,
 }
 
 
