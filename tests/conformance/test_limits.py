@@ -230,6 +230,31 @@ def test_all_limits_of_a_job_must_have_room(bench: Bench) -> None:
     assert taken(bench, "b") == (1, 0)
 
 
+def test_who_was_let_go_before_somebody_came_back_is_not_in_his_way(bench: Bench) -> None:
+    (first,) = bench.enqueue(1, limits=ONE)
+    (plain,) = bench.enqueue(1, delay="1s")
+    second, third = bench.enqueue(2, limits=ONE)
+    token, _ = bench.take(1)
+    assert bench.take(5)[1] == []
+    bench.settle(first, token, "snooze", after_ms=1000)
+    assert states(bench, [first, second, third]) == ["waiting", "ready", "waiting"]
+    (urgent,) = bench.enqueue(1, limits=ONE, priority=9)
+    token, got = bench.take(1)
+    assert got == [urgent]
+    bench.expire(2000)
+    # The first one is back and finds no room; this claim does not come as far as the second one, which keeps its turn.
+    assert bench.take(1)[1] == [plain]
+    assert states(bench, [first, second, third]) == ["waiting", "ready", "waiting"]
+    bench.settle(urgent, token)
+    order = []
+    for _ in range(3):
+        token, got = bench.take(5)
+        order += got
+        for id in got:
+            bench.settle(id, token)
+    assert order == [first, second, third]
+
+
 def test_one_blocked_key_hides_nobody_however_many_jobs_it_has(bench: Bench) -> None:
     bench.enqueue_rows([row(now=bench.now, limits=ONE)] * 3000)
     (other,) = bench.enqueue(1, limits=[LimitRule(key="other", concurrency=1)])

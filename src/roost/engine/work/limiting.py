@@ -115,14 +115,16 @@ def start(
     asked = max(most, len(found))
     parked = 0
     while True:
+        ready = effects.ready.get(queue, 0)
         decision = _decide(transaction, work, queue, found, own, most - len(started), now, effects)
+        let_go = effects.ready.get(queue, 0) > ready
         started += [job.id for job in decision.granted]
         parked += len(decision.parked)
         left = len(found) - decision.seen
         if left and parked and not decision.full:
             # Looked at by nobody else meanwhile, and not taken: others may have them.
             effects.ready[queue] = effects.ready.get(queue, 0) + left
-        over = decision.full or (len(found) < asked and decision.seen == len(found))
+        over = decision.full or (len(found) < asked and decision.seen == len(found) and not let_go)
         if over or len(started) >= most:
             return started, over
         if parked >= PARKED_AT_MOST:
@@ -156,17 +158,10 @@ def _decide(
     _grant(transaction, work, decision.granted, limiters, own_key, now)
     if decision.parked:
         _park(transaction, queue, jobs, decision.parked)
-    waited = set(decision.parked.values()) | ({own_key} if own_key and decision.full else set())
-    _write(transaction, decision, limiters, own_key, waited, now, effects)
-    # A job that was let go at one key and waits for another leaves room at the first.
-    lost = {
-        want.key
-        for job in jobs
-        for want in job.wants
-        if want.turn and job.id in decision.parked and decision.parked[job.id] != want.key
-    }
-    if lost:
-        refill(transaction, lost, now, effects)
+    _write(transaction, decision, limiters, own_key, now, effects)
+    # Who was let go and waits again, or for another key, leaves room behind: those before it in line were not asked.
+    left = {want.key for job in jobs for want in job.wants if want.turn and job.id in decision.parked}
+    refill(transaction, left | set(decision.parked.values()), now, effects)
     return decision
 
 
@@ -223,19 +218,18 @@ def _write(
     decision: limits.Decision,
     limiters: dict[str, Limiter],
     own: str | None,
-    waited: set[str],
     now: int,
     effects: Effects,
 ) -> None:
     """What was taken of the keys; and when a key's rate has room again for those that wait for it."""
-    taken = {want.key for job in decision.granted for want in job.wants}
-    if own is not None and decision.granted:
-        taken.add(own)
+    keys = {want.key for job in decision.granted for want in job.wants}
+    if own is not None and (decision.granted or decision.full):
+        keys.add(own)
     rows = []
-    for key in sorted(taken | waited):
+    for key in sorted(keys):
         limiter = limiters[key]
         next_at = None
-        if limiter.interval is not None and (key in waited or limiter.parked):
+        if limiter.interval is not None and (limiter.parked or (key == own and decision.full)):
             next_at = limiter.allowed_at(1, now)
             note_due(effects, next_at)
         rows.append((key, limiter.used, limiter.tat, next_at))
