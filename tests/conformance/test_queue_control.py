@@ -128,6 +128,13 @@ def test_counts_of_history_read_what_ended_lately(bench: Bench, explain: Any) ->
         bench.settle(id, token)
     bench.act(CountEnded(queue="default", state=State.SUCCEEDED, until=bench.now))
     assert counts(bench) == {"succeeded": 20}
+    assert bench.reader.uncounted(bench.now, 1) == []
+    token, ids = bench.take(20) if bench.enqueue(3) else ("", [])
+    for id in ids:
+        bench.settle(id, token)
+    assert bench.reader.uncounted(bench.now, 3) == [("default", "succeeded")]
+    assert bench.reader.uncounted(bench.now, 4) == []
+    assert counts(bench) == {"succeeded": 23}
     plan = explain("count_roll", {"queue": "default", "state": "succeeded", "until": bench.now})
     assert "job_finished" in plan
 

@@ -22,7 +22,10 @@ DEEP = 100_000
 NUL, SURROGATE = "a\0b", "a\ud800b"
 
 DURATIONS = frozenset(
-    {"base", "cap", "grace", "jitter", "every", "expires", "timeout", "retention", "retention_failed"}
+    {
+        "base", "cap", "grace", "jitter", "every", "expires", "timeout", "retention", "retention_failed", "result_ttl",
+        "deadline",
+    }
 )
 """Fields of domain rules that are durations without saying so in their type."""
 

@@ -84,6 +84,20 @@ def bases(facts: Facts) -> Bases:
         (contract.REPLAY_DELIVERY, {"id": 1, "actor": "a"}),
         (contract.PUT_SOURCE, {"name": "w", "actor": "a", **source}),
     ]
+    who = {"note": "n", "actor": "a"}
+    found += [
+        (contract.MOVE_JOB, {"id": facts.held, "queue": "q", "priority": 3, "delay": "1h", **who}),
+        (contract.HOLD_JOB, {"id": facts.held, "title": "t", **who}),
+        (contract.CLONE_JOB, {"id": facts.held, "input": 1, "queue": "q", "tags": {"a": "b"}, "metadata": {"a": 1}}),
+        (contract.EDIT_JOB, {"id": facts.held, "tags": {"a": "b"}, "untag": ["c"], "metadata": {"a": 1}, "actor": "a"}),
+        (contract.NOTE_JOB, {"id": facts.held, "text": "t", "actor": "a"}),
+        (contract.TAKE_JOB, {"id": facts.held, "worker": "w", "lease": "1h"}),
+        (contract.UPDATE_JOB, {"id": facts.job, "attempt": 1, "state": "failed", "error": error, "chunks": [1], **who}),
+        (contract.JOB_CHUNKS, {"id": facts.job, "after": 0, "limit": 5}),
+        (contract.DRAIN_QUEUE, {"name": "none", "wait": "0s", "actor": "a"}),
+        (contract.CLEAR_QUEUE, {"name": "none", "states": ["ready"], "limit": 5, "actor": "a"}),
+        (contract.PUT_KIND, {"name": "other", "schema": {"type": "object"}, "actor": "a"}),
+    ]
     known = {operation.name for operation, _ in found}
     for operation in OPERATIONS:
         if operation.name not in known:

@@ -29,6 +29,7 @@ def command() -> None:
 command.add_command(queue_rules.limits_command)
 command.add_command(queue_rules.order_command)
 NAME = click.argument("name")
+KEPT = ("succeeded", "cancelled", "expired")
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 CLEARABLE = tuple(name for name in COUNTS if name != "running")
 
@@ -208,6 +209,8 @@ def edit_command(session: Session, /, name: str, **options: Any) -> None:
 def _merged(rules: QueueRules, options: dict[str, Any]) -> QueueRules:
     import msgspec
 
+    from roost.domain.records import StateRetention
+
     texts = {field: options[field] for field in ("timeout", "retention", "retention_failed", "result_ttl", "deadline")}
     changes: dict[str, Any] = {
         field: None if text == "none" else text for field, text in texts.items() if text is not None
@@ -216,14 +219,12 @@ def _merged(rules: QueueRules, options: dict[str, Any]) -> QueueRules:
         changes["priority"] = None if priority == "none" else inputs.PRIORITY.convert(priority, None, None)
     if (limit := options["payload_limit"]) is not None:
         changes["payload_limit"] = None if limit == "none" else click.INT.convert(limit, None, None)
-    kept: dict[Any, str] = dict(rules.retention_states or {})
-    for state in ("succeeded", "cancelled", "expired"):
+    kept: dict[str, Any] = msgspec.structs.asdict(rules.retention_states or StateRetention())
+    for state in KEPT:
         text = options[f"retention_{state}"]
-        if text == "none":
-            kept.pop(state, None)
-        elif text is not None:
-            kept[state] = text
-    changes["retention_states"] = kept or None
+        if text is not None:
+            kept[state] = None if text == "none" else text
+    changes["retention_states"] = StateRetention(**kept) if any(kept.values()) else None
     return msgspec.structs.replace(rules, retry=_retry(rules, options), hold=_hold(rules, options), **changes)
 
 
@@ -302,7 +303,7 @@ def _rules(queue: Queue) -> list[tuple[str, object]]:
         ),
         ("kept for", rules.retention),
         ("failed kept", rules.retention_failed),
-        *((f"{state} kept", kept) for state, kept in (rules.retention_states or {}).items()),
+        *((f"{state} kept", getattr(rules.retention_states, state, None)) for state in KEPT),
         ("results kept", rules.result_ttl),
         ("deadline", rules.deadline),
         ("priority", rules.priority),

@@ -215,6 +215,15 @@ class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
     options: JobOptions = JobOptions()
 
 
+class StateRetention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How long jobs are kept that ended in a state; durations such as ``"1d"``."""
+
+    succeeded: str | None = None
+    failed: str | None = None
+    cancelled: str | None = None
+    expired: str | None = None
+
+
 class QueueRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A queue's defaults and bounds, as stored with it; durations are texts such as ``"30s"``."""
 
@@ -225,7 +234,7 @@ class QueueRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How long terminal jobs are kept; the server's default where None."""
     retention_failed: str | None = None
     """The same for failed jobs; ``retention`` where None."""
-    retention_states: dict[Literal["succeeded", "failed", "cancelled", "expired"], str] | None = None
+    retention_states: StateRetention | None = None
     """The same state by state; it goes before the other two."""
     result_ttl: str | None = None
     """How long results and their chunks are kept, where that is shorter than their jobs are."""

@@ -173,6 +173,11 @@ class SqlReader(SqlHookReader):
             raise NotFound(f"there is no queue {name!r}", path="name", help="a queue is there with its first job")
         return found[0]
 
+    def uncounted(self, until: int, worth: int) -> list[tuple[str, str]]:
+        """Queues and terminal states with ``worth`` ends until then that no count holds."""
+        with self._session() as session:
+            return [(queue, state) for queue, state in session.rows("queue_uncounted", until=until, worth=worth)]
+
     def running(self, queue: str) -> int:
         """How many of a queue's jobs run."""
         with self._session() as session:

@@ -62,7 +62,7 @@ async def destroy(core: Core, request: DestroyQueue, call: CallInfo) -> Cleared:
             path="name",
             help="the queue is paused; destroy it again later",
         )
-    states = [state for state in State if state is not State.RUNNING]
+    states: list[State] = [state for state in State if state is not State.RUNNING]
     cleared = await _clear(core, request, states, request.limit, actor)
     if not cleared.more:
         forgotten = await core.act_for_itself(protocol.ForgetQueue(name=request.name, actor=actor))

@@ -21,12 +21,17 @@ _OLD_MS = 86_400_000
 _OLD_PERIOD_MS = 3_600_000
 
 
+WORTH_COUNTING = 2_000
+"""Ends a count adds at least: fewer are counted as fast when somebody asks."""
+
+
 class Pruner:
     """The work of the pruner's loop."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._next_old = 0
+        self._next_pass = 0
         self._seen: dict[tuple[str, str], int] = {}
         """Until which end results were looked for, by queue and state."""
         self._stop = asyncio.Event()
@@ -36,22 +41,33 @@ class Pruner:
         self._stop.set()
 
     async def __call__(self) -> int | None:
-        """One pass; when the next is wanted."""
+        """One pass; when the next is wanted. Between two it is woken to count what has ended."""
         core = self._core
         now = core.now()
-        count = 0
+        if now >= self._next_pass:
+            count = await self._pass(now)
+            self._next_pass = now + (round(core.settings.prune_seconds * 1000) if count else _IDLE_MS)
+        await self._count_ended(now - COUNTED_AFTER_MS)
+        return self._next_pass
+
+    async def _pass(self, now: int) -> int:
+        core, count = self._core, 0
         for queue, state in await core.read(core.reader.finished_queues):
             rules = core.rules.of(queue)
             count += await self._prune(queue, state, now - self._keep_ms(rules, state))
             if rules.result_ttl is not None:
                 await self._prune_results(queue, state, now - parse_duration(rules.result_ttl))
-            if not self._stop.is_set():
-                await core.act_for_itself(CountEnded(queue=queue, state=state, until=now - COUNTED_AFTER_MS))
         if now >= self._next_old and not self._stop.is_set():
             self._next_old = now + _OLD_PERIOD_MS
             await core.act_for_itself(PruneOld(before=now - _OLD_MS))
             await self._prune_feed(now - core.settings.feed_retention_ms)
-        return now + (round(core.settings.prune_seconds * 1000) if count else _IDLE_MS)
+        return count
+
+    async def _count_ended(self, until: int) -> None:
+        core = self._core
+        for queue, state in await core.read(core.reader.uncounted, until, WORTH_COUNTING):
+            if not self._stop.is_set():
+                await core.act_for_itself(CountEnded(queue=queue, state=state, until=until))
 
     async def _prune(self, queue: str, state: str, before: int) -> int:
         core, count = self._core, 0
@@ -81,8 +97,9 @@ class Pruner:
             await self._core.clock.wait(self._stop, _PAUSE_SECONDS)
 
     def _keep_ms(self, rules: QueueRules, state: str) -> int:
-        if rules.retention_states and state in rules.retention_states:
-            return parse_duration(rules.retention_states[state])  # type: ignore[index]
+        by_state = rules.retention_states
+        if by_state is not None and (kept := getattr(by_state, state)) is not None:
+            return parse_duration(kept)
         own, default = rules.retention, self._core.settings.retention_ms
         if state == State.FAILED:
             own, default = rules.retention_failed or own, self._core.settings.retention_failed_ms

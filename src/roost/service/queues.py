@@ -42,6 +42,11 @@ async def edit(core: Core, request: EditQueue, call: CallInfo) -> Queue:
     return await core.read(core.reader.queue, request.name, core.now())
 
 
+def _by_state(rules: QueueRules) -> dict[str, str | None]:
+    kept = rules.retention_states
+    return {} if kept is None else {state: getattr(kept, state) for state in kept.__struct_fields__}
+
+
 def check_rules(rules: QueueRules, path: str) -> None:
     """Refuse rules that no job could be stored with."""
     if rules.retry is not None:
@@ -52,7 +57,7 @@ def check_rules(rules: QueueRules, path: str) -> None:
         "retention_failed": rules.retention_failed,
         "result_ttl": rules.result_ttl,
         "deadline": rules.deadline,
-        **{f"retention_states.{state}": kept for state, kept in (rules.retention_states or {}).items()},
+        **{f"retention_states.{state}": kept for state, kept in _by_state(rules).items()},
         "hold.expires": rules.hold.expires if rules.hold else None,
     }
     for field, text in durations.items():

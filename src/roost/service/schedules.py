@@ -17,7 +17,7 @@ from roost.engine import protocol
 from roost.engine.protocol import Fire, FireSchedule
 from roost.engine.reading import ScheduleFacts
 from roost.errors import InvalidRequest, NotFound
-from roost.service.admitting import checked_input, refuse_flow, to_request
+from roost.service.admitting import checked_input, metadata_text, refuse_flow, to_request
 from roost.service.core import CallInfo, Core
 from roost.wire.codec import decode, encode, milliseconds, timestamp
 from roost.wire.jobs import Empty, Enqueued, NewJob
@@ -56,6 +56,7 @@ async def put(core: Core, request: PutSchedule, call: CallInfo) -> Schedule:
     now = core.now()
     # Before anything is made of it: what is in an input may not even be text.
     checked_input(request.job, core.rules, "job.")
+    metadata_text(request.job.metadata, "job.metadata")
     refuse_flow(request.job, "job.", "a schedule's job")
     template = encode(request.job).decode()
     # The whole way to a row: what could not be enqueued is refused now, not when nobody looks.

@@ -44,7 +44,7 @@ def reopen(
     note: str = "",
 ) -> Refusals:
     """Start terminal jobs again: failures from zero, attempts and history go on, earlier decisions count no more."""
-    accepted, refused = judged(transaction, ids, lambda facts: settle.reopen(facts) and None)
+    accepted, refused = judged(transaction, ids, settle.reopen)
     accepted = _take_keys_again(transaction, accepted, edit, refused, now)
     if not accepted:
         return refused

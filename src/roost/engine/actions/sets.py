@@ -41,7 +41,7 @@ TABLES = (
 
 
 def judged(
-    transaction: Transaction, ids: Iterable[int], judge: Callable[[JobFacts], None]
+    transaction: Transaction, ids: Iterable[int], judge: Callable[[JobFacts], object]
 ) -> tuple[list[JobFacts], Refusals]:
     """The facts of those jobs that ``judge`` does not refuse, and the refusals of the rest."""
     wanted = list(dict.fromkeys(ids))
@@ -167,7 +167,7 @@ def move(
     note: str = "",
 ) -> Refusals:
     """Give jobs that have not started another queue, priority or time; held ones stay held."""
-    accepted, refused = judged(transaction, ids, lambda facts: placing.move(facts, place, now) and None)
+    accepted, refused = judged(transaction, ids, lambda facts: placing.move(facts, place, now))
     placed = [(facts, placing.move(facts, place, now)) for facts in accepted]
     _put(transaction, placed, now, effects)
     changes = {
@@ -184,7 +184,7 @@ def run_now(
     transaction: Transaction, ids: Iterable[int], now: int, effects: Effects, *, actor: str = "", note: str = ""
 ) -> Refusals:
     """Start jobs that wait for a time as soon as a worker is free."""
-    accepted, refused = judged(transaction, ids, lambda facts: placing.run_now(facts, now) and None)
+    accepted, refused = judged(transaction, ids, lambda facts: placing.run_now(facts, now))
     _put(transaction, [(facts, placing.run_now(facts, now)) for facts in accepted], now, effects)
     record(transaction, [(facts.id, "run_now", actor, said(note)) for facts in accepted], now)
     return refused

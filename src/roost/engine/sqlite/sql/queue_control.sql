@@ -56,3 +56,22 @@ SELECT json_group_array(json_array(id, finished_at)) FROM (
       OR EXISTS (SELECT 1 FROM job_chunk c WHERE c.job_id = job.id))
   ORDER BY finished_at LIMIT :limit
 );
+
+-- name: queue_uncounted
+-- Where enough has ended until a moment that it is worth to count it for good.
+WITH RECURSIVE lane (queue) AS (
+  SELECT min(queue) FROM job WHERE finished_at IS NOT NULL
+  UNION ALL
+  SELECT (SELECT min(j.queue) FROM job j WHERE j.finished_at IS NOT NULL AND j.queue > lane.queue)
+  FROM lane WHERE lane.queue IS NOT NULL
+), ending (state) AS (VALUES ('succeeded'), ('failed'), ('cancelled'), ('expired'))
+SELECT lane.queue, ending.state
+FROM lane CROSS JOIN ending LEFT JOIN queue_count c ON c.queue = lane.queue AND c.state = ending.state
+WHERE lane.queue IS NOT NULL AND (
+  SELECT count(*) FROM (
+    SELECT 1 FROM job j
+    WHERE j.finished_at IS NOT NULL AND j.queue = lane.queue AND j.state = ending.state
+      AND j.finished_at > coalesce(c.until, -1) AND j.finished_at <= :until
+    LIMIT :worth
+  ) lately
+) >= :worth;
