@@ -7,10 +7,6 @@ same answer.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
-
 from roost.wire import (
     attempts,
     batches,
@@ -26,46 +22,31 @@ from roost.wire import (
     schedules,
     search,
     server,
-    webhooks,
     why,
 )
 from roost.wire.codec import Wire
-
-Q = TypeVar("Q", bound=Wire)
-A = TypeVar("A", bound=Wire)
-
-PREFIX = "/api/v1"
-OPERATION_HEADER = "operation-id"
-OPERATION_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
-
-Lane = Literal["read", "enqueue", "claim", "settle", "write"]
-"""What is shed first under overload: read, enqueue, claim, write; settle (and heartbeat, step) never."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Operation(Generic[Q, A]):
-    """One call of the API."""
-
-    name: str
-    """``noun.verb``: the tag and the method of the client and of the service."""
-    method: Literal["GET", "POST", "PUT", "DELETE"]
-    path: str
-    request: type[Q]
-    reply: type[A]
-    lane: Lane
-    summary: str
-    status: int = 200
-
-    @property
-    def path_fields(self) -> tuple[str, ...]:
-        """The request's fields that the path carries."""
-        return tuple(re.findall(r"{(\w+)}", self.path))
-
-    @property
-    def mutates(self) -> bool:
-        """Whether it changes anything, and so takes an operation id."""
-        return self.lane != "read"
-
+from roost.wire.hook_operations import DELETE_SOURCE as DELETE_SOURCE
+from roost.wire.hook_operations import DELETE_WEBHOOK as DELETE_WEBHOOK
+from roost.wire.hook_operations import DISABLE_WEBHOOK as DISABLE_WEBHOOK
+from roost.wire.hook_operations import ENABLE_WEBHOOK as ENABLE_WEBHOOK
+from roost.wire.hook_operations import GET_DELIVERY as GET_DELIVERY
+from roost.wire.hook_operations import GET_SOURCE as GET_SOURCE
+from roost.wire.hook_operations import GET_WEBHOOK as GET_WEBHOOK
+from roost.wire.hook_operations import HOOKS
+from roost.wire.hook_operations import LIST_DELIVERIES as LIST_DELIVERIES
+from roost.wire.hook_operations import LIST_SOURCES as LIST_SOURCES
+from roost.wire.hook_operations import LIST_WEBHOOKS as LIST_WEBHOOKS
+from roost.wire.hook_operations import PUT_SOURCE as PUT_SOURCE
+from roost.wire.hook_operations import PUT_WEBHOOK as PUT_WEBHOOK
+from roost.wire.hook_operations import REPLAY_DELIVERY as REPLAY_DELIVERY
+from roost.wire.hook_operations import REPLAY_WEBHOOK as REPLAY_WEBHOOK
+from roost.wire.hook_operations import ROTATE_WEBHOOK as ROTATE_WEBHOOK
+from roost.wire.hook_operations import TEST_WEBHOOK as TEST_WEBHOOK
+from roost.wire.operation import OPERATION_HEADER as OPERATION_HEADER
+from roost.wire.operation import OPERATION_PATTERN as OPERATION_PATTERN
+from roost.wire.operation import PREFIX as PREFIX
+from roost.wire.operation import Lane as Lane
+from roost.wire.operation import Operation as Operation
 
 ENQUEUE = Operation("jobs.enqueue", "POST", "/jobs", jobs.NewJob, jobs.Enqueued, "enqueue", "Enqueue a job", 201)
 ENQUEUE_MANY = Operation(
@@ -223,7 +204,14 @@ CANCEL_BATCH = Operation(
     "Seal it and cancel all its jobs",
 )
 SEND_SIGNAL = Operation(
-    "signals.send", "POST", "/signals/{name}", flow.NewSignal, flow.SentSignal, "write", "Wake jobs that wait for it", 201
+    "signals.send",
+    "POST",
+    "/signals/{name}",
+    flow.NewSignal,
+    flow.SentSignal,
+    "write",
+    "Wake jobs that wait for it",
+    201,
 )
 
 SEARCH_JOBS = Operation(
@@ -281,7 +269,9 @@ DELETE_VIEW = Operation(
     "views.delete", "DELETE", "/views/{name}", search.ViewRef, jobs.Empty, "write", "Forget a saved query"
 )
 
-LIST_INDEXES = Operation("indexes.list", "GET", "/indexes", jobs.Empty, search.Indexes, "read", "Indexed paths of inputs")
+LIST_INDEXES = Operation(
+    "indexes.list", "GET", "/indexes", jobs.Empty, search.Indexes, "read", "Indexed paths of inputs"
+)
 DECLARE_INDEX = Operation(
     "indexes.declare", "POST", "/indexes", search.DeclareIndex, search.Indexes, "write", "Index a path of inputs"
 )
@@ -310,7 +300,9 @@ BULK_RESULTS = Operation(
     "read",
     "Jobs it skipped or failed on, and why",
 )
-PAUSE_BULK = Operation("bulk.pause", "POST", "/bulk/{id}/pause", bulk.BulkRef, bulk.Bulk, "write", "Begin no further set")
+PAUSE_BULK = Operation(
+    "bulk.pause", "POST", "/bulk/{id}/pause", bulk.BulkRef, bulk.Bulk, "write", "Begin no further set"
+)
 RESUME_BULK = Operation("bulk.resume", "POST", "/bulk/{id}/resume", bulk.BulkRef, bulk.Bulk, "write", "Go on")
 ABORT_BULK = Operation(
     "bulk.abort", "POST", "/bulk/{id}/abort", bulk.BulkRef, bulk.Bulk, "write", "End it; what is done stays done"
@@ -363,9 +355,7 @@ EDIT_QUEUE = Operation(
     "queues.edit", "PUT", "/queues/{name}/rules", queues.EditQueue, queues.Queue, "write", "Set a queue's rules"
 )
 
-LIST_KINDS = Operation(
-    "kinds.list", "GET", "/kinds", jobs.Empty, kinds.KindSchemas, "read", "Kinds that have a schema"
-)
+LIST_KINDS = Operation("kinds.list", "GET", "/kinds", jobs.Empty, kinds.KindSchemas, "read", "Kinds that have a schema")
 GET_KIND = Operation("kinds.get", "GET", "/kinds/{name}", kinds.KindRef, kinds.KindSchema, "read", "A kind's schema")
 PUT_KIND = Operation(
     "kinds.put",
@@ -512,125 +502,12 @@ DELIVER_OUTBOX = Operation(
     "Store a relay's batch of jobs once, however often it is sent",
 )
 
-LIST_WEBHOOKS = Operation(
-    "webhooks.list", "GET", "/webhooks", jobs.Empty, webhooks.Webhooks, "read", "All endpoints that are told of events"
-)
-GET_WEBHOOK = Operation(
-    "webhooks.get", "GET", "/webhooks/{name}", webhooks.WebhookRef, webhooks.Webhook, "read", "An endpoint"
-)
-PUT_WEBHOOK = Operation(
-    "webhooks.put",
-    "PUT",
-    "/webhooks/{name}",
-    webhooks.PutWebhook,
-    webhooks.Webhook,
-    "write",
-    "Create or edit an endpoint; a new one's secret is told once",
-)
-DELETE_WEBHOOK = Operation(
-    "webhooks.delete",
-    "DELETE",
-    "/webhooks/{name}",
-    webhooks.WebhookRef,
-    jobs.Empty,
-    "write",
-    "Forget an endpoint and its deliveries",
-)
-ROTATE_WEBHOOK = Operation(
-    "webhooks.rotate",
-    "POST",
-    "/webhooks/{name}/rotate",
-    webhooks.RotateWebhook,
-    webhooks.Webhook,
-    "write",
-    "Give an endpoint a new secret; the old one signs beside it for a while",
-)
-ENABLE_WEBHOOK = Operation(
-    "webhooks.enable",
-    "POST",
-    "/webhooks/{name}/enable",
-    webhooks.EnableWebhook,
-    webhooks.Webhook,
-    "write",
-    "Send to an endpoint again",
-)
-DISABLE_WEBHOOK = Operation(
-    "webhooks.disable",
-    "POST",
-    "/webhooks/{name}/disable",
-    webhooks.WebhookRef,
-    webhooks.Webhook,
-    "write",
-    "Send nothing more to an endpoint",
-)
-TEST_WEBHOOK = Operation(
-    "webhooks.test",
-    "POST",
-    "/webhooks/{name}/test",
-    webhooks.WebhookRef,
-    webhooks.DeliverySummary,
-    "write",
-    "Send an endpoint a ping",
-)
-REPLAY_WEBHOOK = Operation(
-    "webhooks.replay",
-    "POST",
-    "/webhooks/{name}/replay",
-    webhooks.ReplayDeliveries,
-    webhooks.Replayed,
-    "write",
-    "Send again what failed since a time, or all since then",
-)
-LIST_DELIVERIES = Operation(
-    "deliveries.list",
-    "GET",
-    "/webhooks/{name}/deliveries",
-    webhooks.ListDeliveries,
-    webhooks.DeliveryPage,
-    "read",
-    "An endpoint's deliveries, newest first",
-)
-GET_DELIVERY = Operation(
-    "deliveries.get", "GET", "/deliveries/{id}", webhooks.DeliveryRef, webhooks.Delivery, "read", "A delivery, whole"
-)
-REPLAY_DELIVERY = Operation(
-    "deliveries.replay",
-    "POST",
-    "/deliveries/{id}/replay",
-    webhooks.DeliveryRef,
-    webhooks.DeliverySummary,
-    "write",
-    "Send a delivery again",
-)
-
-LIST_SOURCES = Operation(
-    "sources.list", "GET", "/sources", jobs.Empty, webhooks.Sources, "read", "Whose webhooks become jobs"
-)
-GET_SOURCE = Operation("sources.get", "GET", "/sources/{name}", webhooks.SourceRef, webhooks.Source, "read", "A source")
-PUT_SOURCE = Operation(
-    "sources.put",
-    "PUT",
-    "/sources/{name}",
-    webhooks.PutSource,
-    webhooks.Source,
-    "write",
-    "Let webhooks of somebody else become jobs of a queue",
-)
-DELETE_SOURCE = Operation(
-    "sources.delete",
-    "DELETE",
-    "/sources/{name}",
-    webhooks.SourceRef,
-    jobs.Empty,
-    "write",
-    "Take no more webhooks of a source; its jobs stay",
-)
-
 LIVE = Operation("health.live", "GET", "/health/live", jobs.Empty, server.Health, "read", "The process answers")
 READY = Operation("health.ready", "GET", "/health/ready", jobs.Empty, server.Health, "read", "The store answers")
 INFO = Operation("server.info", "GET", "/info", jobs.Empty, server.Info, "read", "Versions and the guarantee in force")
 
-OPERATIONS: tuple[Operation[Wire, Wire], ...] = tuple(
-    value for value in globals().values() if isinstance(value, Operation)
+OPERATIONS: tuple[Operation[Wire, Wire], ...] = (
+    *(value for value in globals().values() if isinstance(value, Operation) and value not in HOOKS),
+    *HOOKS,
 )
 """All of them, in the order they are documented."""
