@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from roost.domain.records import WaitRow
+from roost.domain.retry import RetryRule
+from roost.domain.settle import Ending
 from roost.domain.states import State
+from roost.engine.protocol import DecideHold, DeleteJobs, SendSignal
+from roost.wire.holds import ListHolds
 from tests.conformance.bench import Bench
 from tests.conformance.flows import ENDS, GOOD, STATE_AFTER, add, advance, create_batch, end, job, prepared, run
 
@@ -83,8 +88,6 @@ def test_a_chain_goes_on_or_stops_at_every_end(bench: Bench, how: str) -> None:
 
 @pytest.mark.parametrize("how", ENDS)
 def test_a_waiting_parent_goes_on_after_every_end_of_its_children(bench: Bench, how: str) -> None:
-    from roost.domain.records import WaitRow
-
     parent = add(bench, queue="parents")
     token = run(bench, parent)
     children = [add(bench, parent=parent, queue=f"c{place}", **prepared(how)) for place in range(2)]
@@ -135,8 +138,6 @@ def test_other_ends_of_a_parent_leave_its_children_alone(bench: Bench, how: str)
 
 
 def test_a_batch_of_ends_in_one_settle_is_carried_on_like_single_ones(bench: Bench) -> None:
-    from roost.domain.settle import Ending
-
     needs = [add(bench) for _ in range(6)]
     waits = [add(bench, after=[need], queue="later") for need in needs]
     both = add(bench, after=needs, policy="run", queue="later")
@@ -151,3 +152,49 @@ def test_a_batch_of_ends_in_one_settle_is_carried_on_like_single_ones(bench: Ben
     told = bench.reader.flow.batch(batch.id)
     assert (told.succeeded, told.failed, told.cancelled, told.state) == (2, 2, 2, "finished")
     assert len(bench.take(5, "cb")[1]) == 1
+
+
+def _quarantine(bench: Bench, id: int) -> None:
+    for _ in range(3):
+        bench.settle(id, run(bench, id), "fail", died=True, after_ms=0)
+        bench.expire(1)
+    assert bench.job(id).reason == "quarantine"
+
+
+@pytest.mark.feature("quarantine")
+@pytest.mark.parametrize("decision", ["approve", "deny"])
+def test_a_quarantine_is_no_end_until_somebody_decides(bench: Bench, decision: str) -> None:
+    many = RetryRule(retries=9)
+    chain = create_batch(bench, [job(bench, queue="poison", retry=many), job(bench, queue="next")], chain=True)
+    poison, behind = chain.jobs
+    waits = add(bench, after=[poison], policy="run", queue="later")
+    parent = add(bench, queue="parents")
+    bench.settle(parent, run(bench, parent), "wait", wait=WaitRow(jobs=[poison]))
+    _quarantine(bench, poison)
+    advance(bench)
+    assert {bench.state(id) for id in (behind, waits, parent)} == {State.WAITING}
+    told = bench.reader.flow.batch(chain.id)
+    assert (told.quarantined, told.pending, told.state) == (1, 1, "sealed")
+    hold = bench.reader.holds(ListHolds(job=poison)).holds[0]
+    bench.act(DecideHold(id=hold.id, decision=decision, subject_hash=hold.subject_hash, actor="ana", note=""))  # type: ignore[arg-type]
+    if decision == "approve":
+        end(bench, poison, "succeed")
+    advance(bench)
+    assert [bench.state(id) for id in (waits, parent)] == [State.READY, State.READY]
+    assert bench.state(behind) is (State.READY if decision == "approve" else State.CANCELLED)
+
+
+def test_nothing_is_left_of_jobs_that_are_deleted(bench: Bench) -> None:
+    need, parent = add(bench, queue="n"), add(bench, queue="p")
+    waits = add(bench, after=[need], parent=parent)
+    bench.settle(parent, run(bench, parent), "wait", wait=WaitRow(signal="never"))
+    asker = add(bench, queue="s")
+    token = run(bench, asker)
+    bench.act(SendSignal("now", "1"))
+    bench.settle(asker, token, "wait", wait=WaitRow(signal="now"))
+    for id in (waits, need, parent, asker):
+        assert bench.act(DeleteJobs(id)).problem is None
+    advance(bench)
+    with bench.reader._session() as session:  # type: ignore[attr-defined]
+        for table in ("dependency", "dependent", "child", "signal_wait", "signal_used", "flow_todo", "job"):
+            assert session.query(f"SELECT * FROM {table}", {}) == [], table  # noqa: S608
