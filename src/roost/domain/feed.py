@@ -71,6 +71,7 @@ class EventType(StrEnum):
     SCHEDULE_PAUSED = "schedule_paused"
     SCHEDULE_RESUMED = "schedule_resumed"
     SCHEDULE_DELETED = "schedule_deleted"
+    SCHEDULE_BACKFILLED = "schedule_backfilled"
     SCHEDULE_FIRED = "schedule_fired"
     """An instant of a schedule, and what became of it."""
     BATCH_CREATED = "batch_created"
