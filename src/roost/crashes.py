@@ -6,7 +6,8 @@ With pytest, the fixture ``crash_everywhere`` of `roost.pytest_plugin` has this.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -17,6 +18,7 @@ from roost.sdk.ports import Append, Port, Question, Record, Spawn
 from roost.sdk.signals import Stopped
 from roost.sdk.worker import Worker
 from roost.testing import MOST_ROUNDS, Harness
+from roost.wire.attempts import Claimed
 from roost.wire.jobs import Job, NewJob
 
 P = ParamSpec("P")
@@ -134,14 +136,15 @@ class _Death:
         self.where = ""
         self.expire: Callable[[], Awaitable[None]]
 
-    async def at(self, attempt: Attempt, port: Port, question: Question) -> bytes:
+    async def at(self, worker: _DyingWorker, attempt: Attempt, port: Port, question: Question) -> bytes:
         """The answer to ``question``, unless it comes to that."""
         self.places += 1
         if self.places != self.place or self.manner == "no death":
             return await port.ask(question)
         self.where = f"place {self.place}: {_named(question)}"
         if self.manner == "lease expired":
-            await self.expire()
+            async with worker.alone(attempt):
+                await self.expire()
             return await port.ask(question)
         if self.manner == "after":
             await port.ask(question)
@@ -152,14 +155,15 @@ class _Death:
 class _DyingPort:
     """`roost.sdk.ports.Port` of the job that is tried."""
 
-    def __init__(self, port: Port, attempt: Attempt, death: _Death) -> None:
+    def __init__(self, port: Port, worker: _DyingWorker, attempt: Attempt, death: _Death) -> None:
         self._port = port
+        self._worker = worker
         self._attempt = attempt
         self._death = death
 
     async def ask(self, question: Question) -> bytes:
         if isinstance(question, Record | Spawn | Append):
-            return await self._death.at(self._attempt, self._port, question)
+            return await self._death.at(self._worker, self._attempt, self._port, question)
         return await self._port.ask(question)
 
 
@@ -170,10 +174,24 @@ class _DyingWorker(Worker):
         super().__init__(*args, **kwargs)
         self._job_id = job_id
         self._death = death
+        self._claiming = asyncio.Lock()
+
+    @asynccontextmanager
+    async def alone(self, attempt: Attempt) -> AsyncIterator[None]:
+        """Only ``attempt`` runs here, and nothing more is claimed: no other lease is lost with its."""
+        async with self._claiming:
+            while self._lanes.backlog or any(one is not attempt for one in self._lanes.attempts()):
+                await asyncio.sleep(0)
+            await self._settler.drain()
+            yield
+
+    async def _claim(self, limit: int) -> tuple[Claimed | None, float]:
+        async with self._claiming:
+            return await super()._claim(limit)
 
     def _port(self, attempt: Attempt) -> Port:
         port = super()._port(attempt)
-        return _DyingPort(port, attempt, self._death) if attempt.id == self._job_id else port
+        return _DyingPort(port, self, attempt, self._death) if attempt.id == self._job_id else port
 
 
 def _waits_for_somebody(job: Job) -> bool:
