@@ -81,6 +81,9 @@ class Sender:
         self._work = decode(acted.reply, Work)
         self.count += len(self._work.deliveries)
         self._queue.extend((taken, token, until) for taken in self._work.deliveries)
+        if not self._work.url:
+            # Disabled or deleted meanwhile: what is left is nobody's.
+            self._queue.clear()
 
     async def _send(self) -> None:
         """Send until half of what is here is done, or all that was begun."""
