@@ -7,7 +7,7 @@ import pytest
 from roost.domain.flow import Wanted, resolve
 from roost.domain.records import HoldRule, JobRow
 from roost.domain.states import State
-from roost.engine.protocol import Batch, CreateBatch, DecideHold, EnqueueWork, Promote, ReopenJobs
+from roost.engine.protocol import Batch, CreateBatch, DecideHold, DeleteJobs, EnqueueWork, Promote, ReopenJobs
 from roost.errors import DependencyCycle, InvalidRequest
 from roost.wire.flow import ListDependencies
 from roost.wire.holds import ListHolds
@@ -254,3 +254,14 @@ def test_waiting_jobs_end_by_the_clock_and_by_hand(bench: Bench) -> None:
     advance(bench)
     assert [bench.state(id) for id in (expiring, cancelled, behind)] == ["expired", "cancelled", "ready"]
     run(bench, need)
+
+
+@pytest.mark.feature("chains")
+@pytest.mark.parametrize("how", ["succeed", "fail"])
+def test_an_open_chain_remembers_how_its_forgotten_last_job_ended(bench: Bench, how: str) -> None:
+    batch = create_batch(bench, [job(bench, queue="a")], chain=True, seal=False)
+    end(bench, batch.jobs[0], how)
+    advance(bench)
+    assert bench.act(DeleteJobs(batch.jobs[0])).problem is None
+    next_one = add(bench, batch=batch.id, queue="b")
+    assert bench.state(next_one) is (State.READY if how == "succeed" else State.CANCELLED)

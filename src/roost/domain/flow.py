@@ -131,6 +131,13 @@ def counted(state: State, reason: str | None) -> Counted | None:
     return _ENDS.get(state)
 
 
+def as_counted(counted: Counted) -> tuple[State, str | None]:
+    """The state and reason of a job that is gone, by how its batch counted it."""
+    if counted == "skipped":
+        return State.CANCELLED, EARLY_EXIT
+    return next((state for state, name in _ENDS.items() if name == counted), State.CANCELLED), None
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """What becomes of a waiting dependent; ``event`` None: it is released."""
 

@@ -172,7 +172,8 @@ class Attempt(Wire, kw_only=True):
     started_at: str | None
     ended_at: str | None = None
     outcome: str | None = None
-    """None while it runs; else succeeded, failed, lost, snoozed, sleeping, held, released, cancelled, timed_out."""
+    """None while it runs; else succeeded, failed, timed_out, lost, snoozed, sleeping, waiting, held, released or
+    cancelled."""
     error: ErrorInfo | None = None
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from roost.domain import admission, holds
-from roost.domain.flow import WAITS_FOR_JOBS, Verdict, dependent, leaves_chain, wait_first
+from roost.domain.flow import WAITS_FOR_JOBS, Counted, Verdict, as_counted, dependent, leaves_chain, wait_first
 from roost.domain.records import Flag, FlowWish, JobFacts, JobRow, WaitRow
 from roost.domain.states import TERMINAL, Event, State, follow
 from roost.engine.driver import Retry, Transaction
@@ -37,6 +37,7 @@ class _Batch(NamedTuple):
     sealed_at: int | None
     total: int
     last_job: int | None
+    last_counted: Counted | None
 
 
 class Surroundings(msgspec.Struct):
@@ -164,6 +165,11 @@ def relate(
     links = _chain_links(rows, answers, around)
     wanted |= {link for link in links.values() if link is not None}
     needs = needs_of(transaction, wanted) if wanted else {}
+    for batch in around.batches.values():
+        last = batch.last_job
+        if last is not None and last in links.values() and last not in needs and batch.last_counted is not None:
+            # Forgotten since it ended: its batch remembers how.
+            needs[last] = Need(*as_counted(batch.last_counted), "")
     fresh = {answer.id for answer in answers if _is_new(answer)}
     _announce(around.jobs | needs, fresh, effects)
     relations = _Relations()

@@ -106,7 +106,9 @@ WITH found AS MATERIALIZED (
   SELECT id, chain, sealed_at, total, last_job FROM batch
   WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]) ORDER BY id FOR UPDATE
 )
-SELECT coalesce(json_agg(json_build_array(id, chain, sealed_at, total, last_job))::text, '[]') FROM found;
+SELECT coalesce(json_agg(json_build_array(id, chain, sealed_at, total, last_job,
+  (SELECT counted FROM batch_member m WHERE m.job_id = last_job)))::text, '[]')
+FROM found;
 
 -- name: batch_grow
 UPDATE batch SET total = total + r.count, pending = pending + r.count, last_job = r.last

@@ -81,7 +81,9 @@ SELECT 1 FROM job WHERE id = :id;
 INSERT INTO batch (name, chain, created_at, sealed_at) VALUES (:name, :chain, :now, NULL) RETURNING id;
 
 -- name: batch_lock
-SELECT json_group_array(json_array(id, chain, sealed_at, total, last_job)) FROM batch
+SELECT json_group_array(json_array(id, chain, sealed_at, total, last_job,
+  (SELECT counted FROM batch_member m WHERE m.job_id = last_job)))
+FROM batch
 WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: batch_grow
