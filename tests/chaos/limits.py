@@ -291,7 +291,7 @@ def check(store: str, story: Story, report: Report) -> None:
         "attempts_checked": len(attempts),
         "uses_checked": sum(map(len, uses.values())),
         "keys": len(uses),
-        "keys_filled": sum(most == rule.concurrency for rule in RULES if (most := fullest.get(rule.key))),
+        "keys_filled": sum(fullest.get(rule.key) == rule.concurrency for rule in RULES if rule.concurrency),
         "outcomes": dict(sorted(outcomes.items())),
     }
 

@@ -89,7 +89,14 @@ def _die_for_the_last_time(bench: Bench, id: int, token: str) -> None:
 
 
 def _ends(kind: str, **ending: Any) -> Callable[[Bench, int, str], None]:
-    return lambda bench, id, token: bench.settle(id, token, kind, **ending) and None  # type: ignore[func-returns-value]
+    def end(bench: Bench, id: int, token: str) -> None:
+        bench.settle(id, token, kind, **ending)
+
+    return end
+
+
+def _hold(bench: Bench, id: int, token: str) -> None:
+    bench.settle(id, token, "hold", hold=bench.hold())
 
 
 def _cancel_then_succeed(bench: Bench, id: int, token: str) -> None:
@@ -113,7 +120,7 @@ WAYS_OUT: dict[str, Callable[[Bench, int, str], None]] = {
     "sleep": _ends("sleep", after_ms=60_000),
     "cancel by the handler": _ends("cancel"),
     "cancel": _cancel_then_succeed,
-    "hold": lambda bench, id, token: bench.settle(id, token, "hold", hold=bench.hold()) and None,  # type: ignore[func-returns-value]
+    "hold": _hold,
     "reaped for good": _reap,
     "deadline": _deadline,
 }

@@ -127,8 +127,8 @@ def test_no_moment_holds_more_jobs_than_the_concurrency(
             ahead = sum(
                 limiters[key].cost(want.cost) for job in ready for want in job.wants if want.turn and want.key == key
             )
-            cost = {id: next(w.cost for w in by_id[id].wants if w.key == key) for id in waiting}
-            free, next_at = limits.refill(limiters[key], [Line("q", ahead, [(id, cost[id]) for id in waiting])], now)
+            costs = {id: next(w.cost for w in by_id[id].wants if w.key == key) for id in waiting}
+            free, next_at = limits.refill(limiters[key], [Line("q", ahead, [(id, costs[id]) for id in waiting])], now)
             assert next_at is None
             assert free == waiting[: len(free)], "in their order"
             for id in free:

@@ -87,9 +87,9 @@ def test_racing_engines_exceed_no_limit(store: PostgresStore, postgres_url: str)
     assert left == (0,)
     assert slots == (0, 0)
     uses: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
-    for job, started, ended in attempts:
+    for job, started, over in attempts:
         for key, each in wants[job].items():
-            uses[key].append((started, ended, each))
+            uses[key].append((started, over, each))
     for key, most in CAPS.items():
         assert most_at_once(uses[key]) <= most
     assert most_over_rate(uses["rate"], 100, 1000) <= 10
