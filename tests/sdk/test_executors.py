@@ -77,6 +77,7 @@ async def test_a_call_that_holds_the_interpreter_lock_keeps_its_lease(processes:
 
 
 @pytest.mark.feature("time-limits")
+@pytest.mark.feature("time-limits")
 async def test_a_time_limit_kills_the_process_and_what_it_started(processes: Bench, tmp_path: Path) -> None:
     job = await processes.enqueue(isolated.stubborn, str(tmp_path / "pids"))
     async with processes.running():

@@ -140,6 +140,7 @@ async def test_a_handler_that_ignores_the_cancel_is_cancelled_after_the_grace(be
 
 
 @pytest.mark.feature("time-limits")
+@pytest.mark.feature("time-limits")
 async def test_a_time_limit_cancels_an_async_handler(bench: Bench) -> None:
     @bench.app.job(timeout="50ms", retries=0)
     async def slow() -> None:
@@ -178,6 +179,7 @@ async def test_an_async_handler_that_swallows_its_cancel_is_given_up(
     assert (await bench.job(first)).result is None
 
 
+@pytest.mark.feature("time-limits")
 @pytest.mark.feature("time-limits")
 async def test_a_deadline_ends_the_whole_job(bench: Bench) -> None:
     @bench.app.job(deadline="300ms", retries=9, retry_base="1ms")

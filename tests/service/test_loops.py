@@ -22,6 +22,7 @@ from tests.service.virtual_clock import VirtualClock
 from tests.service.watched_store import WatchedStore
 
 
+@pytest.mark.feature("delay-expiry")
 async def test_a_delayed_job_becomes_ready_when_it_is_due(
     memory_store: WatchedStore, make_runtime: MakeRuntime, clock: VirtualClock
 ) -> None:
@@ -37,6 +38,7 @@ async def test_a_delayed_job_becomes_ready_when_it_is_due(
     assert sum(isinstance(call.action, Promote) for call in memory_store.calls) == 2
 
 
+@pytest.mark.feature("delay-expiry")
 async def test_a_due_job_starts_in_a_claim_that_waits_for_it(
     memory_store: WatchedStore, make_runtime: MakeRuntime, clock: VirtualClock
 ) -> None:
@@ -60,6 +62,7 @@ async def test_more_due_jobs_than_one_pass_takes_are_all_promoted(
     assert {await state(runtime, id) for id in ids} == {State.READY}
 
 
+@pytest.mark.feature("delay-expiry")
 async def test_expiry_and_deadline_fire_by_the_clock(
     memory_store: WatchedStore, make_runtime: MakeRuntime, clock: VirtualClock
 ) -> None:
@@ -191,6 +194,7 @@ async def test_an_idle_server_writes_nothing(
     assert memory_store.batches == []
 
 
+@pytest.mark.feature("retention")
 async def test_old_jobs_are_forgotten_as_their_queue_says(
     memory_store: WatchedStore, make_runtime: MakeRuntime, clock: VirtualClock
 ) -> None:
@@ -222,6 +226,7 @@ async def test_old_jobs_are_forgotten_as_their_queue_says(
     assert any(isinstance(call.action, PruneOld) for call in memory_store.calls)
 
 
+@pytest.mark.feature("retention")
 async def test_pruning_takes_small_sets(
     memory_store: WatchedStore, make_runtime: MakeRuntime, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
