@@ -132,7 +132,8 @@ async def test_workers_and_the_server(port: int) -> None:
 
 async def test_every_operation_is_served(port: int) -> None:
     for operation in OPERATIONS:
-        reply = await call(port, operation.method, API + operation.path.format(id=1, name="n"), _smallest(operation))
+        path = operation.path.format(id=1, name="n", outbox="o", number=1, fingerprint="f")
+        reply = await call(port, operation.method, API + path, _smallest(operation))
         assert reply.status != 405
         if reply.status == 404:
             assert "path" not in reply.problem().message, operation.name
