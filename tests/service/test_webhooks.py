@@ -21,7 +21,8 @@ from roost.service.core import RuntimeSettings
 from roost.service.runtime import Runtime
 from roost.service.webhook_sending import TAKEN
 from roost.wire import contract
-from roost.wire.jobs import Empty
+from roost.wire.jobs import Empty, JobRef
+from roost.wire.queues import PauseQueue
 from roost.wire.webhooks import (
     Delivery,
     DeliveryRef,
@@ -134,6 +135,21 @@ async def test_noise_is_sent_to_those_who_ask_for_it(memory_store: WatchedStore,
             await receiver.until(lambda messages: messages[-1].event["type"] == "succeeded" if messages else False)
         assert all.types == ["created", "started", "succeeded"]
         assert some.types == ["progress", "succeeded"]
+
+
+async def test_a_deleted_job_and_a_paused_queue_are_told_to_those_who_watch_the_queue(
+    memory_store: WatchedStore, make_runtime: MakeRuntime
+) -> None:
+    async with receiving() as receiver:
+        runtime = await make_runtime(memory_store, settings=OPEN)
+        await put(runtime, receiver.url, events=["job_deleted", "queue_*"], queues=["mail"])
+        for queue in ("mail", "other"):
+            await runtime.handle(contract.DELETE_JOB, JobRef(id=await enqueue(runtime, queue=queue)))
+            await runtime.handle(contract.PAUSE_QUEUE, PauseQueue(name=queue))
+        await receiver.until(lambda messages: len(messages) >= 2)
+        await asyncio.sleep(0.1)
+        assert receiver.types == ["job_deleted", "queue_paused"]
+        assert receiver.messages[0].event["job"]["queue"] == "mail"
 
 
 async def test_ten_tries_over_days_then_replay(

@@ -191,7 +191,16 @@ def wants(cursor: Cursor, event: Happening) -> bool:
     """Whether an endpoint is told of an event."""
     if cursor.rule.events is None and event.type in NOISE:
         return False
-    return cursor.rule.wants(event.type, event.queue, event.kind)
+    return cursor.rule.wants(event.type, *_place(event))
+
+
+def _place(event: Happening) -> tuple[str | None, str | None]:
+    """The queue and the kind an event concerns; where the job is gone, or it is none's, as its data tells."""
+    queue, kind = event.data.get("queue"), event.data.get("kind")
+    return (
+        event.queue or (queue if isinstance(queue, str) else None),
+        event.kind or (kind if isinstance(kind, str) else None),
+    )
 
 
 def message_id(name: str, event: Happening) -> str:
@@ -207,7 +216,8 @@ def body(event: Happening, results: dict[int, str]) -> str:
         told["data"] = event.data
         return encode(told).decode()
     facts = {name: event.data[name] for name in ("reason", "attempt", "outcome") if event.data.get(name) is not None}
-    job: dict[str, object] = {"id": event.job, "kind": event.kind, "queue": event.queue, "state": event.state, **facts}
+    queue, kind = _place(event)
+    job: dict[str, object] = {"id": event.job, "kind": kind, "queue": queue, "state": event.state, **facts}
     if event.job in results:
         job["result"] = msgspec.Raw(results[event.job].encode())
     told["job"] = job

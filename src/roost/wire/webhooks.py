@@ -32,7 +32,7 @@ class PutWebhook(Wire, kw_only=True):
     events: Globs | None = None
     """Types of events; all where absent."""
     queues: Globs | None = None
-    """Jobs of these queues alone."""
+    """What concerns these queues alone."""
     kinds: Globs | None = None
     """Jobs of these kinds alone."""
     include: Annotated[list[Literal["result"]], msgspec.Meta(max_length=1)] = []
