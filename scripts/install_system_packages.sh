@@ -6,6 +6,7 @@ missing=""
 [ -x /usr/lib/postgresql/15/bin/postgres ] || missing="$missing postgresql-15"
 [ -x /usr/sbin/pgbouncer ] || missing="$missing pgbouncer"
 [ -x /usr/bin/setpriv ] || missing="$missing util-linux"
+[ -x /usr/bin/openssl ] || missing="$missing openssl"
 python=${PYTHON:-python3}
 "$python" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 [ -n "$missing" ] || exit 0
