@@ -121,7 +121,7 @@ STATE_AFTER: dict[str, State] = {
 GONE = frozenset({EventType.JOB_DELETED, EventType.JOB_PRUNED})
 """A job's last events."""
 
-_POSITION = re.compile(r"^(\d{1,18})(?:\.(\d{1,9}))?$")
+_POSITION = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?")
 WHOLE = 2**31
 """The index of a position behind all events of its row."""
 
@@ -142,7 +142,7 @@ START = Position(0)
 
 def parse_position(text: str, path: str = "after") -> Position:
     """The position an event's id or a page's cursor names; raises `InvalidCursor`."""
-    found = _POSITION.match(text)
+    found = _POSITION.fullmatch(text)
     if found is None:
         raise InvalidCursor(
             f"{text[:40]!r} is no position in the feed", path=path, help="give the id of an event, or a page's cursor"
