@@ -87,6 +87,23 @@ async def test_a_death_anywhere_changes_nothing_for_a_sync_handler(crash_everywh
     assert await crash_everywhere.with_meanwhile(decide)(sync_family, [1, 2]) == [2, 2, 4, "go"]
 
 
+@app.job(name="keyed", retries=3, unique=roost.Unique("number"))
+async def keyed(number: int) -> int:
+    return number
+
+
+@app.job(name="keyed_parent", retries=3)
+async def keyed_parent(ctx: roost.Context) -> list[int]:
+    one = await ctx.spawn(keyed, 1)
+    two = await ctx.spawn_named("two", keyed.options(deadline="1h"), 2)
+    return await ctx.wait_for([one, two])
+
+
+async def test_children_with_keys_of_their_own_are_started_once_too(crash_everywhere: CrashEverywhere) -> None:
+    """Their keys are free again as soon as they have ended, which may be before their start is recorded."""
+    assert await crash_everywhere(keyed_parent) == [1, 2]
+
+
 @app.job(name="careless", retries=3)
 async def careless(ctx: roost.Context) -> int:
     calls.append("run")

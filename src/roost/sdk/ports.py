@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from roost.domain.states import State
-from roost.errors import NotFound
+from roost.errors import NotFound, OperationMismatch
 from roost.sdk._async.client import AsyncClient
 from roost.sdk.attempt import Attempt
 from roost.sdk.notes import Told
@@ -51,9 +51,13 @@ class Record(msgspec.Struct, tag=True):
 
 
 class Spawn(msgspec.Struct, tag=True):
-    """Jobs to enqueue as children; answered with `Spawned`."""
+    """Jobs to enqueue as children; answered with `Spawned`.
+
+    ``operation_id`` names the call where the jobs' own unique keys do not: asked again, it has the same answer.
+    """
 
     jobs: list[NewJob]
+    operation_id: str | None = None
 
 
 class Ends(msgspec.Struct, tag=True):
@@ -153,7 +157,7 @@ class ServerPort:
             case LoadSaved():
                 return bytes((await jobs.get(self._attempt.id)).saved or b"null")
             case Spawn():
-                return encode(Spawned(await self._spawn(question.jobs)))
+                return encode(Spawned(await self._spawn(question.jobs, question.operation_id)))
             case Ends():
                 return encode(await self._ends(question.jobs))
             case LoadDependencies():
@@ -190,8 +194,12 @@ class ServerPort:
         )
         return encode(await self._client.jobs.record_step(request))
 
-    async def _spawn(self, jobs: list[NewJob]) -> list[int]:
-        answers = await self._client.jobs.enqueue_many(jobs)
+    async def _spawn(self, jobs: list[NewJob], operation_id: str | None) -> list[int]:
+        try:
+            answers = await self._client.jobs.enqueue_many(jobs, operation_id=operation_id)
+        except OperationMismatch:
+            # Something in them goes by the time of the attempt; then only their keys tell them.
+            answers = await self._client.jobs.enqueue_many(jobs)
         for answer in answers:
             if answer.error is not None:
                 raise answer.error.error()

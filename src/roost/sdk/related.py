@@ -72,15 +72,21 @@ class Related:
             self._recorder.begin(step)
             try:
                 started_at = wall_ms()
+                # The name is a step's, and may be as long as a key by itself.
+                named = hashlib.sha256(name.encode()).hexdigest()[:32]
+                keyed = False
                 for index, job in enumerate(jobs):
                     job.parent = self._id
                     if job.unique is None:
-                        # The name is a step's, and may be as long as a key by itself.
-                        key = hashlib.sha256(f"{name}\n{index}".encode()).hexdigest()
-                        job.unique = UniqueRule(key=f"spawn:{self._id}:{key}", scope="global", within=KEY_PERIOD)
+                        key = f"spawn:{self._id}:{named}:{index}"
+                        job.unique = UniqueRule(key=key, scope="global", within=KEY_PERIOD)
+                    else:
+                        keyed = True
                 ids: list[int] = []
                 for first in range(0, len(jobs), JOBS_PER_CALL):
-                    answer = await self._port.ask(Spawn(jobs[first : first + JOBS_PER_CALL]))
+                    # Keys of their own may be free again by the time this attempt is repeated.
+                    operation_id = f"spawn:{self._id}:{named}:{first}" if keyed else None
+                    answer = await self._port.ask(Spawn(jobs[first : first + JOBS_PER_CALL], operation_id))
                     ids += decode(answer, Spawned).ids
                 found = await self._recorder.record(step, "code", digest, encode(ids), started_at)
             finally:
