@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from roost.domain.bulk import ENDED, BulkAction, Work
+from roost.domain.bulk import ENDED, TAKEN, BulkAction, Work
 from roost.domain.placing import Place
 from roost.domain.query import parse
 from roost.domain.records import JobEdit
@@ -62,6 +62,11 @@ def step(transaction: Transaction, action: StepBulk, now: int) -> Acted:
         id: NotFound("it is not there any more") if id not in known else Conflict("it does not match any more")
         for id in {*action.ids} - {*meant}
     }
+    taken = TAKEN[bulk.work.action]
+    for id in meant:
+        if known[id].state not in taken:
+            refused[id] = Conflict(f"it is {known[id].state}")
+    meant = [id for id in meant if id not in refused]
     if meant:
         refused |= _ACTIONS[bulk.work.action](transaction, meant, now, effects, bulk.work, bulk.actor or "")
     rows = [(id, _outcome(error), error.code, error.message[:500]) for id, error in sorted(refused.items())]
