@@ -53,7 +53,12 @@ def test_the_commands_of_the_guide_on_tracked_work(tmp_path: Path) -> None:
 
 @pytest.mark.feature("tracked-work")
 def test_every_word_the_command_line_says_is_one_it_takes(tmp_path: Path) -> None:
-    for state, flag in (("succeeded", "--summary"), ("failed", "--error"), ("cancelled", "--note"), ("ready", "--note")):
+    for state, flag in (
+        ("succeeded", "--summary"),
+        ("failed", "--error"),
+        ("cancelled", "--note"),
+        ("ready", "--note"),
+    ):
         made = json.loads(typed(["jobs", "create", "k", "-o", "json"], tmp_path).stdout)
         id = str(made["id"])
         for words in (["--state", "running"], ["--state", state, flag, "told by hand"]):

@@ -53,7 +53,7 @@ def bases(facts: Facts) -> Bases:
         (contract.SETTLE, {"outcomes": [{**lease, "outcome": "fail", "error": error, "after": "1h", "fatal": False}]}),
         (contract.SETTLE, {"outcomes": [{**lease, "outcome": "succeed", "result": 1}]}),
         (contract.SETTLE, {"outcomes": [{**lease, "outcome": "hold", "hold": hold}]}),
-        (contract.HEARTBEAT, {"worker": "w", "lease": "15s", "beats": [beat]}),
+        (contract.HEARTBEAT, {"worker": "w", "lease": "1h", "beats": [beat]}),
         (contract.RECORD_STEP, {**step, "progress": progress, "saved": 1}),
         (contract.EDIT_QUEUE, {"name": "q", "rules": rules, "actor": "a"}),
         (contract.PUT_SCHEDULE, {"name": "t", "rule": RULE, "job": JOB, "paused": False, "actor": "a"}),

@@ -65,7 +65,9 @@ def refuse_flow(job: NewJob, path: str, whose: str) -> None:
     """Raises `InvalidRequest` where a job that is made again and again, or later, names others."""
     for field in ("after", "batch", "parent", "ref"):
         if getattr(job, field) is not None:
-            raise InvalidRequest(f"{whose} has nothing to do with other jobs", path=f"{path}{field}", help="leave it out")
+            raise InvalidRequest(
+                f"{whose} has nothing to do with other jobs", path=f"{path}{field}", help="leave it out"
+            )
 
 
 def checked_input(job: NewJob, rules: Rules, path: str) -> str:
@@ -101,7 +103,9 @@ def is_plain(job: NewJob) -> bool:
     )
 
 
-def to_request(job: NewJob, text: str, path: str = "", *, schedule: str | None = None, fire_at: int | None = None) -> admission.Request:
+def to_request(
+    job: NewJob, text: str, path: str = "", *, schedule: str | None = None, fire_at: int | None = None
+) -> admission.Request:
     """The request of ``job`` whose input is ``text``, free of wire types."""
     wish = job.unique
     return admission.Request(
@@ -132,9 +136,7 @@ def to_request(job: NewJob, text: str, path: str = "", *, schedule: str | None =
 
 
 def _limit(limit: Limit) -> LimitRule:
-    return LimitRule(
-        key=limit.key, concurrency=limit.concurrency, rate=limit.rate, burst=limit.burst, cost=limit.cost
-    )
+    return LimitRule(key=limit.key, concurrency=limit.concurrency, rate=limit.rate, burst=limit.burst, cost=limit.cost)
 
 
 def metadata_text(value: msgspec.Raw | None, path: str) -> str | None:

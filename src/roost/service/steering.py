@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from roost.domain.admission import SAVED_LIMIT, check_tags, moment
-from roost.domain.duration import parse_duration
 from roost.domain.names import check_name
 from roost.domain.placing import Place
 from roost.domain.priority import number
@@ -47,7 +46,8 @@ async def reopen(core: Core, request: ReopenJob, call: CallInfo) -> JobSummary:
         check_name(request.queue, "queue")
     if request.input is not None:
         known = await core.read(core.reader.job, request.id)
-        edited = NewJob(kind=known.kind, input=request.input, queue=request.queue or known.queue)
+        queue = known.queue if request.queue is None else request.queue
+        edited = NewJob(kind=known.kind, input=request.input, queue=queue)
         text = checked_input(edited, core.rules, "")
     action = protocol.ReopenJobs(
         request.id,
@@ -108,7 +108,7 @@ async def clone(core: Core, request: CloneJob, call: CallInfo) -> Enqueued:
     job = NewJob(
         kind=old.kind,
         input=old.input if request.input is None else request.input,
-        queue=request.queue or old.queue,
+        queue=old.queue if request.queue is None else request.queue,
         priority=old.priority if request.priority is None else request.priority,
         run_at=request.run_at,
         delay=request.delay,
@@ -129,6 +129,8 @@ async def edit(core: Core, request: EditJob, call: CallInfo) -> JobSummary:
     """Change tags, owner or metadata of a job in any state; raises `NotFound`, `InvalidRequest`, `TooLarge`."""
     if request.tags is None and not request.untag and request.owner is None and request.metadata is None:
         raise InvalidRequest("nothing to change", path="tags", help="give tags, untag, owner or metadata")
+    for index, key in enumerate(request.untag):
+        check_name(key, f"untag[{index}]")
     metadata = None
     if request.metadata is not None:
         cleared = bytes(request.metadata).strip() == b"null"

@@ -22,7 +22,7 @@ from roost.engine.work.settles import write
 from roost.engine.work.texts import pack, unpack
 
 OVERDUE = Ending(
-    kind="fail", timed_out=True, error='{"type":"TimeLimit","message":"the tracked attempt went on beyond its time limit"}'
+    kind="fail", timed_out=True, error='{"type":"TimeLimit","message":"the tracked attempt went beyond its time limit"}'
 )
 SIGNALS_MS = 6 * 86_400_000
 """How much longer signals are kept than operation ids and silent workers."""

@@ -268,5 +268,4 @@ def ask(
 
 def inputs_of(transaction: Transaction, ids: Iterable[int]) -> dict[int, str]:
     """The inputs of these jobs, as their texts."""
-    found = unpack(transaction.one("job_inputs", ids=pack(sorted(set(ids)))))
-    return {id: text for id, text in found}
+    return dict(unpack(transaction.one("job_inputs", ids=pack(sorted(set(ids))))))

@@ -20,7 +20,6 @@ from roost.engine.work.beats import put_progress
 from roost.engine.work.feed import tell
 from roost.engine.work.moves import record
 from roost.engine.work.settles import write
-from roost.engine.work.texts import pack
 from roost.errors import Conflict, LeaseLost
 from roost.wire.codec import encode
 from roost.wire.jobs import TakenJob
