@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from roost.engine.opening import open_store
-from roost.errors import RoostError
+from roost.errors import OutcomeUnknown, ResultTimeout, RoostError, Unavailable
 from roost.sdk._sync.client import Client
 from roost.wire.attempts import Outcome
 from roost.wire.bulk import Bulk
@@ -38,18 +38,25 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         self.over = threading.Event()
         self.settled: set[int] = set()
+        self.ended: Exception | None = None
         self._url, self._number = url, number
 
     def run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:
+            self.ended = error
+
+    def _work(self) -> None:
         with client(self._url, patient=True) as asked:
             while not self.over.wait(0.02):
                 try:
                     got = asked.jobs.claim(f"worker-{self._number}", [QUEUE], limit=CLAIMED, lease="2s")
-                    outcomes = [Outcome(id=lease.id, token=got.token, outcome="success") for lease in got.jobs]
+                    outcomes = [Outcome(id=lease.id, token=got.token, outcome="succeed") for lease in got.jobs]
                     for answer in asked.jobs.settle(outcomes) if outcomes else ():
                         if answer.error is None and answer.state == "succeeded":
                             self.settled.add(answer.id)
-                except RoostError:
+                except (Unavailable, OutcomeUnknown, ResultTimeout):
                     # The server is away; what was claimed comes back when its lease is over.
                     continue
 
@@ -95,6 +102,7 @@ def run(store: str, folder: Path, jobs: int, kills: int, seed: int, report: Repo
         crew = [Worker(server.url, number) for number in range(workers)]
         for worker in crew:
             worker.start()
+        until("the workers work", lambda: all(worker.settled or worker.ended for worker in crew), 60)
         began = time.monotonic()
         started = asked.bulk.create("cancel", f"queue:{QUEUE}", actor="chaos").bulk
         assert started is not None
@@ -119,6 +127,7 @@ def run(store: str, folder: Path, jobs: int, kills: int, seed: int, report: Repo
         "other_calls_p99_ms_before": other.p99_ms(0, calm),
     }
     report.violations += _check(store, told, settled, jobs)
+    report.violations += [f"a worker ended: {worker.ended}" for worker in crew if worker.ended is not None]
 
 
 def _to_the_end(server: Server, asked: Client, id: int, jobs: int, kills: int, rng: random.Random) -> Bulk:
@@ -173,6 +182,8 @@ def _check(store: str, told: Bulk, settled: set[int], jobs: int) -> list[str]:
         violations.append(f"the operation passed over jobs: {states}")
     if settled - succeeded:
         violations.append(f"successes that were acknowledged are gone: {sorted(settled - succeeded)[:10]}")
+    if not settled:
+        violations.append("no worker did anything meanwhile")
     if told.state != "done" or told.failed:
         violations.append(f"it ended as {told.state} with {told.failed} failures")
     return violations
