@@ -20,14 +20,23 @@ Document = dict[str, Any]
 _REF = "#/components/schemas/"
 _TAGS = {
     "jobs": "Enqueue jobs, run them, and see what became of them",
+    "batches": "Jobs that belong together, chains, and what follows their end",
+    "signals": "News for jobs that wait for them",
     "queues": "Queues with their counts and rules",
+    "kinds": "What the inputs of jobs of a kind must look like",
+    "limits": "How much may run or start, by key",
     "schedules": "Jobs that recur",
     "events": "What happened, as pages and as a stream",
+    "errors": "Failures in groups of the same cause",
+    "views": "Queries that are saved under names",
+    "indexes": "Paths of inputs that searches find at once",
+    "bulk": "Operations on all jobs that match",
     "holds": "Questions to people, and their decisions",
     "workers": "Who runs jobs",
     "webhooks": "Endpoints that are told of events, and webhooks of others that become jobs",
     "deliveries": "What was sent to endpoints, and what they answered",
     "sources": "Whose webhooks become jobs",
+    "outboxes": "Batches of jobs from other databases, each stored once",
     "health": "Whether the server and its store answer",
     "server": "What runs here, and what it promises",
 }
