@@ -87,3 +87,14 @@ def test_others_are_let_in_only_on_request(host: str) -> None:
     with pytest.raises(ConfigurationError, match="--insecure-no-auth"):
         check_exposure(Settings(host=host))
     check_exposure(Settings(host=host, insecure_no_auth=True))
+
+
+@pytest.mark.feature("webhooks-out")
+def test_internal_targets_of_webhooks_are_listed_or_refused(tmp_path: Path) -> None:
+    environ = {"ROOST_WEBHOOK_ALLOW": "10.0.0.0/8,hooks.corp:8443"}
+    assert load({}, environ, tmp_path).webhook_allow == ("10.0.0.0/8", "hooks.corp:8443")
+    assert load({}, {}, tmp_path).webhook_allow == ()
+    for entry in ("10.0.0.1/8", "http://hooks.corp", "*"):
+        with pytest.raises(ConfigurationError) as refused:
+            load({"webhook_allow": (entry,)}, {}, tmp_path)
+        assert refused.value.path == "webhook_allow"
