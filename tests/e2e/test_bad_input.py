@@ -45,17 +45,20 @@ def bases(facts: Facts) -> Bases:
     step = {**lease, "name": "two", "kind": "code", "input_hash": "h", "output": 1, "usage": 1, "started_at": 5}
     decision = {"id": facts.hold, "subject_hash": facts.subject_hash, "actor": "a", "note": "n"}
     rules = {"retry": JOB["retry"], "timeout": "1m", "hold": JOB["hold"], "retention": "1d", "retention_failed": "1d"}
+    rules |= {"concurrency": 2, "rate": "5/s", "burst": 3, "fairness": {"key": "{owner}", "weights": {"a": 2}}}
+    rules["limits"] = [{"key": "{tags.a}", "concurrency": 2, "rate": "5/s", "burst": 3, "cost": 2}]
     fields = {"pid": 1, "queues": ["q"], "kinds": ["k"], "concurrency": 1, "version": "1", "host": "h"}
     found: Bases = [
         (contract.ENQUEUE, JOB),
         (contract.ENQUEUE_MANY, {"jobs": [{"kind": "k"}, JOB]}),
-        (contract.CLAIM, {"worker": "w", "queues": ["nobody"], "limit": 1, "lease": "15s", "wait": "0s"}),
+        (contract.CLAIM, {"worker": "w", "queues": ["nobody"], "weights": {"nobody": 2}, "limit": 1, "lease": "15s"}),
         (contract.SETTLE, {"outcomes": [{**lease, "outcome": "fail", "error": error, "after": "1h", "fatal": False}]}),
         (contract.SETTLE, {"outcomes": [{**lease, "outcome": "succeed", "result": 1}]}),
         (contract.SETTLE, {"outcomes": [{**lease, "outcome": "hold", "hold": hold}]}),
         (contract.HEARTBEAT, {"worker": "w", "lease": "1h", "beats": [beat]}),
         (contract.RECORD_STEP, {**step, "progress": progress, "saved": 1}),
         (contract.EDIT_QUEUE, {"name": "q", "rules": rules, "actor": "a"}),
+        (contract.EDIT_LIMIT, {"key": "k", "concurrency": 2, "rate": "10/s", "burst": 3, "actor": "a"}),
         (contract.PUT_SCHEDULE, {"name": "t", "rule": RULE, "job": JOB, "paused": False, "actor": "a"}),
         (contract.PREVIEW_RULE, {"rule": RULE, "count": 3}),
         (contract.PREVIEW_SCHEDULE, {"name": "s", "count": 3}),

@@ -17,7 +17,7 @@ import msgspec
 
 from roost.domain.duration import UNITS, parse_duration
 from roost.domain.records import LimitRule, QueueRules
-from roost.domain.templates import Subject, Template, fitting, template
+from roost.domain.templates import Subject, Template, check_key, template
 from roost.errors import InvalidRequest
 
 QUEUE = "queue:"
@@ -143,10 +143,7 @@ def of_job(rules: QueueRules, own: list[LimitRule] | None, job: Subject, path: s
         at = f"{path}limits[{index}]."
         if rule.key.startswith(QUEUE):
             raise _reserved(f"{at}key")
-        if not rule.key or fitting(rule.key) != rule.key:
-            raise InvalidRequest(
-                "the key is empty, too long, or has control characters", path=f"{at}key", help="use plain text"
-            )
+        check_key(rule.key, f"{at}key")
         checked(rule, at)
         found[rule.key] = rule
     return list(found.values())

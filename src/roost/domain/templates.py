@@ -42,8 +42,8 @@ class Template:
     def __init__(self, text: str, path: str) -> None:
         if not text or len(text) > LONGEST_TEMPLATE:
             raise InvalidRequest(f"a key has 1 to {LONGEST_TEMPLATE} characters", path=path, help=_HELP)
-        if _CONTROL.search(text):
-            raise InvalidRequest("the key has control characters", path=path, help=_HELP)
+        if _CONTROL.search(text) or not _storable(text):
+            raise InvalidRequest("the key is not plain text", path=path, help=_HELP)
         # Odd parts are what stood in braces.
         self._parts = _PLACE.split(text)
         for place, part in enumerate(self._parts):
@@ -65,6 +65,23 @@ class Template:
 def template(text: str) -> Template:
     """The template of a rule that was checked when it was stored."""
     return Template(text, "key")
+
+
+def check_key(text: str, path: str) -> str:
+    """``text`` itself; raises `InvalidRequest` where it is no key: it is stored and compared as it is."""
+    if not text or fitting(text) != text or not _storable(text):
+        raise InvalidRequest(
+            "the key is empty, too long, or not plain text", path=path, help=f"1 to {LONGEST_KEY} printable characters"
+        )
+    return text
+
+
+def _storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def fitting(key: str) -> str:

@@ -44,3 +44,22 @@ def query(request: ListJobs) -> Query:
         if moment is not None:
             terms.append(Term("created", operator, (Value("", "number", milliseconds(moment, name)),)))  # type: ignore[arg-type]
     return Query(tuple(terms), 0)
+def key_cursor(key: str) -> str:
+    """The cursor of a list by keys that goes on after ``key``."""
+    return f"after-{key.encode().hex()}"
+
+
+def cursor_key(cursor: str | None) -> str:
+    """The key such a cursor names, empty for none; raises `InvalidCursor`."""
+    if cursor is None:
+        return ""
+    prefix, _, digits = cursor.partition("-")
+    try:
+        key = bytes.fromhex(digits).decode()
+    except ValueError:
+        key = ""
+    if prefix != "after" or not key or key_cursor(key) != cursor:
+        raise InvalidCursor("the cursor is not one of this list", path="cursor", help="start without a cursor")
+    return key
+
+

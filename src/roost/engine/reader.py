@@ -187,10 +187,10 @@ class SqlReader(SqlHookReader):
         """A page of keys, in their order."""
         with self._session() as session:
             found = session.rows(
-                "limiter_rows", after=query.cursor or "", prefix=query.prefix, limit=query.limit + 1
+                "limiter_rows", after=listing.cursor_key(query.cursor), prefix=query.prefix, limit=query.limit + 1
             )
         page = [rows.limiter(row, now) for row in found[: query.limit]]
-        return LimitPage(limits=page, cursor=page[-1].key if len(found) > query.limit else None)
+        return LimitPage(limits=page, cursor=listing.key_cursor(page[-1].key) if len(found) > query.limit else None)
 
     def queue_rules(self) -> dict[str, QueueRules]:
         """The rules of every queue that has any."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roost.domain import limits
-from roost.domain.templates import fitting
+from roost.domain.templates import check_key
 from roost.engine import protocol
 from roost.errors import InvalidRequest
 from roost.service.core import CallInfo, Core
@@ -11,14 +11,15 @@ from roost.wire.limits import EditLimit, Limiter, LimitPage, ListLimits
 
 
 async def page(core: Core, request: ListLimits, call: CallInfo) -> LimitPage:
-    """A page of keys, in their order."""
+    """A page of keys, in their order; raises `InvalidCursor`, and `InvalidRequest` for a prefix of no key."""
+    if request.prefix:
+        check_key(request.prefix, "prefix")
     return await core.read(core.reader.limits, request, core.now())
 
 
 async def edit(core: Core, request: EditLimit, call: CallInfo) -> Limiter:
     """Set what a key allows; raises `InvalidRequest` with the field's path."""
-    if not request.key or fitting(request.key) != request.key:
-        raise InvalidRequest("the key is empty or has control characters", path="key", help="use plain text")
+    check_key(request.key, "key")
     if request.key.startswith(limits.QUEUE):
         queue = request.key.removeprefix(limits.QUEUE)
         raise InvalidRequest(

@@ -8,8 +8,6 @@ import msgspec
 
 from roost.wire.codec import Wire
 
-LimitKey = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-
 
 class Limiter(Wire, kw_only=True):
     """What the jobs of one key may do together; a queue's own limit has the key ``queue:NAME``."""
@@ -34,7 +32,7 @@ class ListLimits(Wire, kw_only=True):
 
     prefix: Annotated[str, msgspec.Meta(max_length=200)] = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
-    cursor: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    cursor: str | None = None
 
 
 class LimitPage(Wire, kw_only=True):
