@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from roost.domain.records import JobRow, Shape
@@ -35,11 +37,12 @@ def apply(transaction: Transaction, batch: Batch, known: Known, effects: Effects
             todo.append((work, answer))
             if work.operation:
                 seen[work.operation.id] = answer
-    around = None
     if any(row.flow is not None for work, _ in todo for row in work.rows):
         todo, around = _refuse(transaction, todo, answers)
-    rows = _in_one_set([work.rows for work, _ in todo])
-    results = insert(transaction, rows, batch.now, effects, around)
+        rows = _in_one_set([work.rows for work, _ in todo])
+        results = _insert_related(transaction, rows, batch.now, effects, around)
+    else:
+        results = _insert_all(transaction, [row for work, _ in todo for row in work.rows], batch.now, effects)
     place = 0
     for work, answer in todo:
         answer.extend(results[place : place + len(work.rows)])
@@ -79,37 +82,40 @@ def _in_one_set(calls: list[list[JobRow]]) -> list[JobRow]:
     return rows
 
 
-def insert(
-    transaction: Transaction,
-    rows: list[JobRow],
-    now: int,
-    effects: Effects,
-    around: flow.Surroundings | None = None,
-) -> list[EnqueuedRow]:
+def insert(transaction: Transaction, rows: list[JobRow], now: int, effects: Effects) -> list[EnqueuedRow]:
     """Store ``rows`` (or find the jobs that hold their unique keys); an answer for each.
 
-    ``around`` is given where rows were refused by it before; else a row that cannot wait for what it names raises.
+    Raises what refuses a row that cannot wait for what it names.
     """
-    if around is None and any(row.flow is not None for row in rows):
-        around = flow.look_around(transaction, rows)
-        refusal = flow.refusal(rows, around)
-        if refusal is not None:
-            raise refusal
-    if around is not None:
-        rows = flow.in_their_place(rows, around)
-    answers: list[EnqueuedRow] = []
-    for part in keys.rounds(rows):
-        answers += _insert_round(transaction, part, now, effects)
-    if around is not None:
-        flow.relate(transaction, rows, answers, around, now, effects)
+    if not any(row.flow is not None for row in rows):
+        return _insert_all(transaction, rows, now, effects)
+    around = flow.look_around(transaction, rows)
+    refusal = flow.refusal(rows, around)
+    if refusal is not None:
+        raise refusal
+    return _insert_related(transaction, rows, now, effects, around)
+
+
+def _insert_related(
+    transaction: Transaction, rows: list[JobRow], now: int, effects: Effects, around: flow.Surroundings
+) -> list[EnqueuedRow]:
+    rows = flow.in_their_place(rows, around)
+    answers = _insert_all(transaction, rows, now, effects)
+    flow.relate(transaction, rows, answers, around, now, effects)
     return answers
 
 
-def _insert_round(transaction: Transaction, rows: list[JobRow], now: int, effects: Effects) -> list[EnqueuedRow]:
-    taken: dict[int, EnqueuedRow] = {}
-    dead: dict[str, int] = {}
-    if any(row.unique for row in rows):
-        taken, dead = keys.look_up(transaction, rows, now, effects)
+def _insert_all(transaction: Transaction, rows: list[JobRow], now: int, effects: Effects) -> list[EnqueuedRow]:
+    if any(row.unique is not None for row in rows):
+        return [answer for part in keys.rounds(rows) for answer in _insert_unique(transaction, part, now, effects)]
+    ids = transaction.allocate(len(rows)) if rows else []
+    if ids:
+        _insert(transaction, rows, ids, {}, now, effects)
+    return [EnqueuedRow(id) for id in ids]
+
+
+def _insert_unique(transaction: Transaction, rows: list[JobRow], now: int, effects: Effects) -> list[EnqueuedRow]:
+    taken, dead = keys.look_up(transaction, rows, now, effects)
     new = [place for place in range(len(rows)) if place not in taken]
     ids = transaction.allocate(len(new)) if new else []
     answers = taken | {place: EnqueuedRow(id) for place, id in zip(new, ids, strict=True)}
@@ -129,7 +135,6 @@ def _insert(
 ) -> None:
     shapes: dict[Shape, int] = {}
     places: dict[int, int] = {}
-    ready = effects.ready
     before: Shape | None = None
     place = 0
     for id, shape in zip(ids, ordering.shapes(transaction, rows, now), strict=True):
@@ -139,20 +144,40 @@ def _insert(
             before = shape
             _note_times(effects, shape)
         places[id] = place
+    counts, ready = Counter(places.values()), effects.ready
+    for shape, place in shapes.items():
         if shape.state is State.READY:
-            ready[shape.queue] = ready.get(shape.queue, 0) + 1
+            ready[shape.queue] = ready.get(shape.queue, 0) + counts[place]
     transaction.run("job_insert", shapes=pack(list(shapes)), places=pack(places), now=now)
     tell_created(transaction, shapes, places)
-    plain = {id: row.input for id, row in zip(ids, rows, strict=True) if row.options is None}
-    if plain:
-        transaction.run("input_insert", inputs=pack(plain))
-    if len(plain) < len(rows):
-        with_options = [
-            (id, row.input, row.options) for id, row in zip(ids, rows, strict=True) if row.options is not None
-        ]
+    special = [(id, row) for id, row in zip(ids, rows, strict=True) if _is_special(row)]
+    inputs = {id: row.input for id, row in zip(ids, rows, strict=True) if row.options is None}
+    if inputs:
+        transaction.run("input_insert", inputs=pack(inputs))
+    if len(inputs) < len(rows):
+        with_options = [(id, row.input, row.options) for id, row in special if row.options is not None]
         transaction.run("input_insert_with_options", rows=pack(with_options))
     indexing.note(transaction, ((id, row.shape.kind, row.input) for id, row in zip(ids, rows, strict=True)), now)
-    extras = [(id, row.extras) for id, row in zip(ids, rows, strict=True) if row.extras is not None]
+    if special:
+        _insert_beside(transaction, special, dead, now, effects)
+
+
+def _is_special(row: JobRow) -> bool:
+    """Whether a job has more than a shape and an input."""
+    return (
+        row.options is not None
+        or row.unique is not None
+        or row.hold is not None
+        or row.extras is not None
+        or row.limits is not None
+    )
+
+
+def _insert_beside(
+    transaction: Transaction, special: list[tuple[int, JobRow]], dead: dict[str, int], now: int, effects: Effects
+) -> None:
+    """What jobs have in tables of its own: tags, holds, unique keys, limits."""
+    extras = [(id, row.extras) for id, row in special if row.extras is not None]
     if extras:
         tags = [(key, value, id) for id, extra in extras for key, value in (extra.tags or {}).items()]
         if tags:
@@ -160,7 +185,7 @@ def _insert(
         metadata = [(id, extra.metadata) for id, extra in extras if extra.metadata is not None]
         if metadata:
             transaction.run("metadata_put", rows=pack(metadata))
-    held = [(id, row.hold) for id, row in zip(ids, rows, strict=True) if row.hold is not None]
+    held = [(id, row.hold) for id, row in special if row.hold is not None]
     if held:
         transaction.run(
             "hold_put",
@@ -170,14 +195,14 @@ def _insert(
         for _, hold in held:
             if hold.deadline is not None:
                 note_due(effects, hold.deadline)
-    wishes = [(row.unique, id) for id, row in zip(ids, rows, strict=True) if row.unique]
+    wishes = [(row.unique, id) for id, row in special if row.unique]
     if wishes:
         taken = sorted((wish.key, id, wish.input_hash, dead.get(wish.key, 0), wish.until) for wish, id in wishes)
         if transaction.run("unique_put", rows=pack(taken), now=now) != len(taken):
             # Another transaction took one of the keys since we looked: look again.
             raise Retry
-    if any(row.limits for row in rows):
-        limiting.store(transaction, ids, rows, now, effects)
+    if any(row.limits for _, row in special):
+        limiting.store(transaction, [id for id, _ in special], [row for _, row in special], now, effects)
 
 
 def _note_times(effects: Effects, shape: Shape) -> None:
