@@ -189,9 +189,7 @@ def _settings() -> RuntimeSettings:
         raise ConfigurationError(
             f"{limit[:40]!r} is no limit", path="ROOST_PAYLOAD_LIMIT", help=f"1 to {PAYLOAD_LIMIT_MAX} bytes"
         )
-    return RuntimeSettings(
-        webhook_allow=tuple(target for target in targets if target), payload_limit=int(limit)
-    )
+    return RuntimeSettings(webhook_allow=tuple(target for target in targets if target), payload_limit=int(limit))
 
 
 class _Local:

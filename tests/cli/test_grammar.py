@@ -71,6 +71,10 @@ def test_every_listing_and_change_takes_a_format() -> None:
         "queues",
         "schedules",
         "approvals",
+        "indexes",
+        "views",
+        "errors",
+        "bulk",
         "db",
     }
     for path, command in walk(main, click.Context(main, info_name="roost")):
@@ -177,7 +181,7 @@ def test_every_error_has_an_exit_code() -> None:
 
 def test_exit_codes_are_documented() -> None:
     result = CliRunner().invoke(main, ["help", "exit-codes"])
-    assert [int(line.split()[0]) for line in result.stdout.splitlines()] == [0, 1, 2, 3, 4, 5, 6, 130]
+    assert [int(line.split()[0]) for line in result.stdout.splitlines()] == [0, 1, 2, 3, 4, 5, 6, 13, 130]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

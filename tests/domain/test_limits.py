@@ -1,4 +1,4 @@
-"""Limits by an independent oracle: no window has more starts than its rate, no moment more jobs than its concurrency."""
+"""Limits by an independent oracle: no window has more starts than its rate, no moment more jobs than it allows."""
 
 from __future__ import annotations
 

@@ -23,7 +23,16 @@ NUL, SURROGATE = "a\0b", "a\ud800b"
 
 DURATIONS = frozenset(
     {
-        "base", "cap", "grace", "jitter", "every", "expires", "timeout", "retention", "retention_failed", "result_ttl",
+        "base",
+        "cap",
+        "grace",
+        "jitter",
+        "every",
+        "expires",
+        "timeout",
+        "retention",
+        "retention_failed",
+        "result_ttl",
         "deadline",
     }
 )

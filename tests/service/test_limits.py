@@ -11,10 +11,10 @@ from roost.domain.states import State
 from roost.engine.store import Store
 from roost.errors import InvalidRequest
 from roost.wire import contract
-from roost.wire.jobs import Limit
+from roost.wire.jobs import CloneJob, Limit
 from roost.wire.limits import EditLimit, ListLimits
 from roost.wire.queues import EditQueue
-from tests.service.calls import claim, enqueue, settle_one, state
+from tests.service.calls import claim, enqueue, job, settle_one, state
 from tests.service.conftest import MakeRuntime
 from tests.service.virtual_clock import VirtualClock, settle
 from tests.service.watched_store import WatchedStore
@@ -100,3 +100,14 @@ async def test_pages_of_limits_hold_each_key_once(memory_store: WatchedStore, ma
     assert found == keys
     with pytest.raises(InvalidRequest):
         await runtime.handle(contract.EDIT_LIMIT, EditLimit(key="queue:default", concurrency=1))
+
+
+async def test_a_clone_counts_against_the_limits_of_its_original(
+    memory_store: WatchedStore, make_runtime: MakeRuntime
+) -> None:
+    runtime = await make_runtime(memory_store)
+    first = await enqueue(runtime, limits=ONE)
+    assert (await job(runtime, first)).limits == ONE
+    copy = await runtime.handle(contract.CLONE_JOB, CloneJob(id=first))
+    assert (await claim(runtime, limit=5))[1] == [first]
+    assert await state(runtime, copy.id) is State.WAITING

@@ -25,8 +25,9 @@ DETACH = click.option("--detach", is_flag=True, help="With a query: start it and
 
 
 def is_query(words: tuple[str, ...]) -> bool:
-    """Whether the arguments are a query and not ids."""
-    return any(word != "-" and not (word.isascii() and word.isdigit()) for word in words)
+    """Whether the arguments are a query and not ids: the first one says so."""
+    first = words[0]
+    return first != "-" and not (first.isascii() and first.isdigit())
 
 
 def act(

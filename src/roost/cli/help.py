@@ -30,7 +30,8 @@ def _query() -> str:
     wide = max(len(field.example) for field in FIELDS.values())
     lines = [
         "roost jobs list, cancel, retry, … take a query: terms with a space between, all of which a job must match.",
-        "field:value  field:a,b (either)  -field:value (not)  field:>value  field:*  \"two words\"  a* (queue, kind, tag)",
+        'field:value  field:a,b (either)  -field:value (not)  field:>value  field:*  "two words"',
+        "a* stands for all that begins with a, in queue, kind and tag.",
         "Times: 24h (ago), +1h (from now), 2026-11-21 (that day, UTC), 2026-11-21T09:00+01:00.",
         "A word without a field is looked for in kinds and errors; digits begin an id.",
         "",

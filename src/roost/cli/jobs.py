@@ -249,7 +249,7 @@ def cancel_command(session: Session, /, ids: tuple[str, ...], note: str, yes: bo
     return code
 
 
-@command.command("retry", epilog="Example: roost jobs retry 17 --input '{\"to\": \"bo@example.com\"}' --queue mail")
+@command.command("retry", epilog='Example: roost jobs retry 17 --input \'{"to": "bo@example.com"}\' --queue mail')
 @IDS
 @click.option("--input", type=inputs.JSON, metavar="JSON|@FILE|-", help="With this input instead.")
 @click.option("--queue", metavar="NAME", help="In this queue instead.")

@@ -54,7 +54,6 @@ def limits_command(session: Session, /, name: str, remove: str | None, **options
     """
     import msgspec
 
-
     key = options.pop("key")
     if key is None and options["cost"] is not None:
         raise click.UsageError("--cost needs --key: it is how much of a key one job takes")
@@ -83,7 +82,6 @@ def order_command(
 ) -> None:
     """Say what goes first in a queue besides priority; jobs that are stored are put in the new order."""
     import msgspec
-
 
     def changed(rules: QueueRules) -> QueueRules:
         return msgspec.structs.replace(rules, fairness=_fair(rules, fair, weights), **_taken_over({"ageing": ageing}))

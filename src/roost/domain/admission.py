@@ -130,9 +130,7 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
         flags |= Flag.LIMITED
     if rules.ageing is not None or rules.fairness is not None:
         row.order = "" if rules.fairness is None else template(rules.fairness.key).key(_described(request))
-    row.shape = Shape(
-        request.queue, request.kind, state, reason, priority, flags, run_at, expires_at, deadline_at
-    )
+    row.shape = Shape(request.queue, request.kind, state, reason, priority, flags, run_at, expires_at, deadline_at)
     options = JobOptions(
         retry=request.retry or rules.retry,
         timeout_ms=None if timeout is None else parse_duration(timeout, path=f"{path}timeout"),
@@ -155,9 +153,7 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
 
 
 def _described(request: Request) -> Subject:
-    return Subject(
-        kind=request.kind, queue=request.queue, input=request.input, owner=request.owner, tags=request.tags
-    )
+    return Subject(kind=request.kind, queue=request.queue, input=request.input, owner=request.owner, tags=request.tags)
 
 
 def subject(kind: str, text: str) -> str:

@@ -46,7 +46,8 @@ class ScheduleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     * ``starts_at``, ``ends_at``: RFC 3339; no fire before the one or after the other.
     * ``max_runs``: the schedule ends after this many jobs.
     * ``alarm_after``, ``alarm_unfinished_after``: durations after an instant by which its job must have started, or
-      succeeded; where it has not, an event ``schedule_late`` says so, and ``schedule_on_time`` where it succeeded in time.
+      succeeded; where it has not, an event ``schedule_late`` says so, and ``schedule_on_time`` where it succeeded in
+      time.
     """
 
     cron: str | None = None

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from roost.engine.searching.dialects import Dialect
-
 from roost.domain.feed import Fact
+from roost.engine.searching.dialects import Dialect
 
 T = TypeVar("T")
 

@@ -44,6 +44,8 @@ def query(request: ListJobs) -> Query:
         if moment is not None:
             terms.append(Term("created", operator, (Value("", "number", milliseconds(moment, name)),)))  # type: ignore[arg-type]
     return Query(tuple(terms), 0)
+
+
 def key_cursor(key: str) -> str:
     """The cursor of a list by keys that goes on after ``key``."""
     return f"after-{key.encode().hex()}"
@@ -61,5 +63,3 @@ def cursor_key(cursor: str | None) -> str:
     if prefix != "after" or not key or key_cursor(key) != cursor:
         raise InvalidCursor("the cursor is not one of this list", path="cursor", help="start without a cursor")
     return key
-
-

@@ -81,11 +81,7 @@ class SqlReader(SqlHookReader):
             (created_at,) = session.query("SELECT created_at FROM job WHERE id = :id", {"id": id})[0]
             paused = {name: (at, by) for name, at, by, _ in session.rows("queue_rows")}
             paused_at, paused_by = paused.get(job.queue, (None, None))
-            ready_before = (
-                session.one("jobs_before", queue=job.queue, id=id)
-                if job.state is State.READY
-                else 0
-            )
+            ready_before = session.one("jobs_before", queue=job.queue, id=id) if job.state is State.READY else 0
             workers = [rows.worker(row) for row in session.rows("worker_rows", since=workers_since)]
             return History(
                 job=job,

@@ -8,7 +8,7 @@ import msgspec
 
 from roost.domain import limits
 from roost.domain.duration import format_duration
-from roost.domain.records import Flag, JobOptions
+from roost.domain.records import Flag, JobOptions, LimitRule
 from roost.domain.schedule import ScheduleRule, describe
 from roost.domain.states import State
 from roost.engine.reading import ScheduleFacts
@@ -17,7 +17,7 @@ from roost.wire.batches import Batch
 from roost.wire.codec import timestamp
 from roost.wire.flow import Dependency
 from roost.wire.holds import Hold
-from roost.wire.jobs import Attempt, ErrorInfo, Job, JobSummary, NewJob, Progress
+from roost.wire.jobs import Attempt, ErrorInfo, Job, JobSummary, Limit, NewJob, Progress
 from roost.wire.kinds import KindSchema
 from roost.wire.limits import Limiter
 from roost.wire.schedules import Schedule
@@ -116,12 +116,17 @@ def job(row: Row, whole: Row, more: Row, ended: list[Attempt]) -> Job:
         timeout=None if options.timeout_ms is None else format_duration(options.timeout_ms),
         retry=options.retry,
         unique_key=None if options.unique_key is None else options.unique_key.partition("\n")[2],
+        limits=None if options.limits is None else [_limit(rule) for rule in options.limits],
         schedule=options.schedule,
         batch=options.batch,
         parent=options.parent,
         attempts=attempts,
         lease_until=time(lease_until) if state is State.RUNNING else None,
     )
+
+
+def _limit(rule: LimitRule) -> Limit:
+    return Limit(key=rule.key, concurrency=rule.concurrency, rate=rule.rate, burst=rule.burst, cost=rule.cost)
 
 
 def step(row: Row) -> Step:

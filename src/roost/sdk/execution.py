@@ -26,9 +26,10 @@ async def run_async(handler: Handler[Any], lease: Lease, token: str, make: Calla
     """An async handler's outcome; raises `asyncio.CancelledError` where the handler let the cancel through."""
     context: AnyContext | None = None
     try:
-        context = make() if handler.wants_context else None
+        signature = handler.signature
+        context = make() if signature.injected is not None or signature.dependencies else None
         args, kwargs = handler.call(lease.input, context)
-        if handler.is_plain:
+        if not handler.surroundings.middleware and not signature.dependencies:
             value = await handler.function(*args, **kwargs)
         else:
             value = await _surrounded(handler, lease, context, args, kwargs)
@@ -37,7 +38,7 @@ async def run_async(handler: Handler[Any], lease: Lease, token: str, make: Calla
         raise
     except BaseException as error:
         outcome = raised(lease.id, token, error, handler)
-    return _summed_up(outcome, context)
+    return outcome if context is None else _summed_up(outcome, context)
 
 
 async def _surrounded(
@@ -61,7 +62,8 @@ def run_sync(
     """A sync handler's outcome, run in this thread; ``loop`` runs in another one, for what is async around it."""
     context: AnyContext | None = None
     try:
-        context = make() if handler.wants_context else None
+        signature = handler.signature
+        context = make() if signature.injected is not None or signature.dependencies else None
         args, kwargs = handler.call(lease.input, context)
         if handler.is_plain:
             value = handler.function(*args, **kwargs)
@@ -70,7 +72,7 @@ def run_sync(
         outcome = returned(lease.id, token, handler, value)
     except BaseException as error:
         outcome = raised(lease.id, token, error, handler)
-    return _summed_up(outcome, context)
+    return outcome if context is None else _summed_up(outcome, context)
 
 
 def _surrounded_sync(
@@ -124,7 +126,6 @@ def _running(handler: Handler[Any], lease: Lease, args: list[Any], kwargs: dict[
     )
 
 
-def _summed_up(outcome: Outcome, context: AnyContext | None) -> Outcome:
-    if context is not None:
-        outcome.summary = context.last_summary
+def _summed_up(outcome: Outcome, context: AnyContext) -> Outcome:
+    outcome.summary = context.last_summary
     return outcome

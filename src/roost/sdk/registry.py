@@ -74,11 +74,6 @@ class Handler(Generic[R]):
         return Signature(self.function)
 
     @property
-    def wants_context(self) -> bool:
-        """Whether it, or what it depends on, may ask for the context."""
-        return self.signature.injected is not None or bool(self.signature.dependencies)
-
-    @property
     def is_plain(self) -> bool:
         """Whether nothing is around it and it depends on nothing: it is just called."""
         return not self.surroundings.middleware and not self.signature.dependencies

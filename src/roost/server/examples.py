@@ -7,7 +7,12 @@ from typing import Any
 EXAMPLES: dict[str, Any] = {
     "webhooks.put": {"url": "https://example.com/roost", "events": ["succeeded", "failed"], "queues": ["mail"]},
     "webhooks.replay": {"since": "2026-11-22T08:00:00Z"},
-    "sources.put": {"queue": "deploys", "kind": "github.{event}", "scheme": "github", "secrets": ["a long random text"]},
+    "sources.put": {
+        "queue": "deploys",
+        "kind": "github.{event}",
+        "scheme": "github",
+        "secrets": ["a long random text"],
+    },
     "jobs.enqueue": {"kind": "mail.welcome", "input": {"user_id": 7}, "queue": "mail", "delay": "10m"},
     "jobs.enqueue_many": {
         "jobs": [

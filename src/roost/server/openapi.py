@@ -166,7 +166,9 @@ def _receiving(schemas: dict[str, Any]) -> Document:
         },
         _OPERATION_ID,
     ]
-    entry["description"] = "The body is the sender's, as it comes; a signature in the headers is checked over its bytes."
+    entry["description"] = (
+        "The body is the sender's, as it comes; a signature in the headers is checked over its bytes."
+    )
     entry["requestBody"] = {"required": False, "content": {"*/*": {"schema": {}}}}
     entry["responses"]["401"] = {
         "description": "The signature is missing, does not fit, or is of another time; nothing was stored",

@@ -112,7 +112,7 @@ class Committer:
         return future
 
     def check_room(self) -> None:
-        """Raises `Overloaded` where jobs would very likely be refused: before anybody takes the trouble to read them."""
+        """Raises `Overloaded` where jobs would very likely be refused: before anybody troubles to read them."""
         lane, budget = self._lanes.enqueues, self._budget
         if lane.rows > budget.rows * _NEARLY_FULL or lane.bytes > budget.bytes * _NEARLY_FULL:
             raise self._overloaded("jobs")

@@ -19,12 +19,12 @@ from roost.engine.store import Store
 from roost.errors import Overloaded
 from roost.service.clock import Clock
 from roost.service.committer import Budget, Committer
+from roost.service.facets import FacetCache
 from roost.service.feed import Feed
 from roost.service.health import Health
 from roost.service.hub import Hub
 from roost.service.ids import Ids, Rng
 from roost.service.rules import Rules
-from roost.service.facets import FacetCache
 from roost.service.seen import Seen
 from roost.wire.codec import Wire, decode, encode
 
@@ -58,7 +58,6 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The same for failed jobs."""
     feed_retention_ms: int = 3 * 86_400_000
     """How long events can be read again; a reader that was away for longer is told that it missed some."""
-
 
     webhook_allow: tuple[str, ...] = ()
     """Internal targets that webhooks may be sent to; see `roost.domain.targets.Allowed`."""
@@ -144,9 +143,7 @@ class Core:
     async def read_rules(self) -> None:
         """Read the queues' rules again."""
         at = self.clock.monotonic()
-        self.rules.replace(
-            await self.read(self.reader.queue_rules), await self.read(self.reader.kind_schemas), at
-        )
+        self.rules.replace(await self.read(self.reader.queue_rules), await self.read(self.reader.kind_schemas), at)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside everything else; `close` waits for it."""

@@ -260,7 +260,7 @@ class Subscription:
                 break
             if page.more:
                 # Others have their turn while one looks through a long past.
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # noqa: TID251 - gives way to others, waits for nothing
             elif page.gap:
                 await self._feed.wait(self.news, _GAP_SECONDS[1] if left is None else min(left, _GAP_SECONDS[1]))
             elif not moved:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name
-from roost.domain.records import JobRow
 from roost.domain.states import TERMINAL
 from roost.engine import protocol
 from roost.engine.protocol import EnqueueWork
-from roost.errors import InvalidRequest, RoostError
+from roost.errors import InvalidRequest
 from roost.service.admitting import admit, admit_all
 from roost.service.core import CallInfo, Core, operation_of
 from roost.wire.jobs import (
@@ -109,4 +108,6 @@ async def cancel(core: Core, request: CancelJob, call: CallInfo) -> JobSummary:
 
 async def delete(core: Core, request: JobRef, call: CallInfo) -> Empty:
     """Delete a job that is not running; raises `NotFound`, `Conflict`."""
-    return await core.act(protocol.DeleteJobs(request.id, actor=call.actor), Empty, name="jobs.delete", request=request, call=call)
+    return await core.act(
+        protocol.DeleteJobs(request.id, actor=call.actor), Empty, name="jobs.delete", request=request, call=call
+    )

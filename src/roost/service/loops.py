@@ -41,13 +41,31 @@ class Loops:
 
     def start(self) -> None:
         """Begin all of them."""
-        for loop in (self._promoter, self._reaper, self._planner, self._pruner, self._carrier, self._webhooks, self._bulks, self._indexer):
+        for loop in (
+            self._promoter,
+            self._reaper,
+            self._planner,
+            self._pruner,
+            self._carrier,
+            self._webhooks,
+            self._bulks,
+            self._indexer,
+        ):
             loop.start()
 
     async def stop(self) -> None:
         """Let each finish what it is doing."""
         self._pruning.stop()
-        loops = (self._promoter, self._reaper, self._planner, self._pruner, self._carrier, self._webhooks, self._bulks, self._indexer)
+        loops = (
+            self._promoter,
+            self._reaper,
+            self._planner,
+            self._pruner,
+            self._carrier,
+            self._webhooks,
+            self._bulks,
+            self._indexer,
+        )
         await asyncio.gather(*(loop.stop() for loop in loops))
         await self._dispatching.stop()
 

@@ -121,6 +121,7 @@ async def clone(core: Core, request: CloneJob, call: CallInfo) -> Enqueued:
         tags=old.tags if request.tags is None else request.tags,
         owner=old.owner if request.owner is None else request.owner or None,
         metadata=old.metadata if request.metadata is None else request.metadata,
+        limits=old.limits,
     )
     return await jobs.enqueue(core, job, call)
 

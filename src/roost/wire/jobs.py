@@ -196,6 +196,8 @@ class Job(JobSummary, kw_only=True):
     timeout: Duration | None = None
     retry: RetryRule | None = None
     unique_key: str | None = None
+    limits: list[Limit] | None = None
+    """Its own and those its queue gave it; their keys may have other numbers by now."""
     schedule: str | None = None
     batch: JobId | None = None
     """The batch it is a member of, or was called back by."""

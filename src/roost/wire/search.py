@@ -239,7 +239,7 @@ class DeclareIndex(Wire, kw_only=True):
 
 
 class RemoveIndex(Wire, kw_only=True):
-    path: IndexPath = "input.path"
+    path: IndexPath
     kind: Name | None = None
     actor: Actor = ""
 

@@ -77,7 +77,9 @@ def finish(transaction: Transaction, ids: Iterable[int], now: int, effects: Effe
     for id, total, created_at, *numbers in done:
         counts: dict[Counted, int] = dict(zip(COUNTERS, numbers, strict=True))
         made[id] = list(callbacks(counts, total))
-        tell(transaction, EventType.BATCH_FINISHED, [], {"batch": id, "total": total, **counts})
+        told: dict[str, object] = {"batch": id, "total": total}
+        told.update(counts.items())
+        tell(transaction, EventType.BATCH_FINISHED, [], told)
         ages[id] = max(0, now - created_at)
     called = [
         (id, event, later(_row.decode(text), ages[id]))
