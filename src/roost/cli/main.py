@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "server": ("roost.cli.server", "Serve the HTTP API on a store."),
     "worker": ("roost.cli.worker", "Run an app's jobs."),
     "jobs": ("roost.cli.jobs", "Enqueue, look at, and steer jobs."),
+    "explain": ("roost.cli.explain", "Why a job is where it is, and what happens next."),
     "why": ("roost.cli.why", "What a job waits for."),
     "batches": ("roost.cli.batches", "Create, look at, seal and cancel batches and chains."),
     "signals": ("roost.cli.signals", "Send signals to jobs that wait for them."),
