@@ -1,6 +1,7 @@
 # Every target first sets up what it needs; `make setup` alone does only that.
 PYTHON ?= python3
 ARGS ?=
+WORKERS ?= 4
 export PYTHON
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -26,8 +27,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## the daily brief, end to end (ARGS=--yes approves by itself)
 	$(BIN)/python -m examples.daily_brief $(ARGS)
 
-test: setup ## the test suite (ARGS="tests/domain -k retry")
-	$(BIN)/python -m pytest $(ARGS)
+test: setup ## the test suite (ARGS="tests/domain -k retry", WORKERS=0 for one process)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: setup ## lint, types, layers, sizes, generated code, SQL catalogues, features' tests
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,3 +37,11 @@ def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
 def sqlite_path(tmp_path: Path) -> Path:
     """The path of a SQLite file that does not exist yet, in a directory of the test's own."""
     return tmp_path / "roost.db"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Reports that can be sent between processes: what a test logged may hold half a surrogate pair."""
+    report = yield
+    report.sections = [(name, text.encode(errors="replace").decode()) for name, text in report.sections]
+    return report

@@ -14,7 +14,7 @@ from roost.bench.figures import FIGURES
 from roost.bench.stand import QUICK, Sizes, Stand, given_server, own_server, resized
 from tests.support.postgres import PostgresServer
 
-SIZES = Sizes(jobs=1500, seconds=0.3, samples=5, backlog=100, schedules=10)
+SIZES = Sizes(jobs=1500, seconds=0.3, samples=5, backlog=100, retained=100, schedules=10)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -96,7 +96,7 @@ def test_measures_without_a_server(stand: Stand) -> None:
 
 def test_a_given_server_is_used_and_left_running(stand: Stand) -> None:
     before = names(stand)
-    with given_server(stand.url, resized(QUICK, 20, 0.1)) as given:
+    with given_server(stand.url, resized(QUICK, jobs=20, seconds=0.1)) as given:
         assert given.engine == stand.engine
         traffic.bulk(given)
     assert counted(stand, before)["ready"] == 20

@@ -111,6 +111,7 @@ def _life(bench: Bench, count: int, statements: list[str]) -> list[str]:
 
 
 def test_the_number_of_statements_does_not_grow_with_the_jobs(bench: Bench, statements: list[str]) -> None:
+    _life(bench, 1, statements)  # what is read once for all that follow has been read
     few = _life(bench, 2, statements)
     many = _life(bench, 200, statements)
     assert few == many

@@ -15,7 +15,7 @@ from msgspec import inspect
 
 import roost
 from roost.embedded import Embedded, LocalTransport
-from roost.errors import RoostError
+from roost.errors import Conflict, RoostError
 from roost.wire.attempts import ClaimJobs, RecordStep
 from roost.wire.codec import encode
 from roost.wire.contract import CLAIM, PREFIX, RECORD_STEP
@@ -52,10 +52,11 @@ class Facts:
     held: int
     hold: int
     subject_hash: str
+    bulk: int
 
 
 def prepare(client: roost.Client) -> Facts:
-    """One running job with a step, one held job, a schedule and a queue with rules."""
+    """One running job with a step, one held job, a schedule, a queue with rules and a bulk operation that is over."""
     client.queues.edit("q", roost.QueueRules(timeout="1m"))
     client.schedules.put("s", roost.ScheduleRule(cron="0 8 1 1 *"), NewJob(kind="k"))
     client.webhooks.put("main", "https://example.com/")
@@ -66,7 +67,11 @@ def prepare(client: roost.Client) -> Facts:
     client.transport.send(RECORD_STEP, step)
     held = client.jobs.enqueue(NewJob(kind="k", queue="q", hold=roost.HoldRule())).id
     (hold,) = client.holds.list(job=held).holds
-    return Facts(job, claimed.token, held, hold.id, hold.subject_hash)
+    started = client.bulk.create("cancel", ids=[999_999]).bulk
+    assert started is not None
+    with contextlib.suppress(Conflict):  # its end has come already where a loop was quick
+        client.bulk.abort(started.id)
+    return Facts(job, claimed.token, held, hold.id, hold.subject_hash, started.id)
 
 
 class Contender:

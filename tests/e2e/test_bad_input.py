@@ -101,12 +101,22 @@ def bases(facts: Facts) -> Bases:
         (contract.CLEAR_QUEUE, {"name": "none", "states": ["ready"], "limit": 5, "actor": "a"}),
         (contract.PUT_KIND, {"name": "other", "schema": {"type": "object"}, "actor": "a"}),
     ]
+    found += [
+        (
+            contract.BACKFILL_SCHEDULE,
+            {"name": "s", "first": "2026-01-01T00:00:00Z", "last": "2026-01-02T00:00:00Z", "limit": 5, "actor": "a"},
+        ),
+        (contract.DECLARE_INDEX, {"path": "input.a", "kind": "k", "actor": "a"}),
+        (contract.REMOVE_INDEX, {"path": "input.a", "kind": "k", "actor": "a"}),
+        (contract.CREATE_BULK, {"action": "tag", "query": "kind:none", "tags": {"a": "b"}, "rate": "5/s", **who}),
+    ]
     # Of its jobs each is answered for itself: only what is around them can be refused.
     found.append((contract.DELIVER_OUTBOX, {"outbox": "o", "number": 1, "contents": "c", "jobs": []}))
     known = {operation.name for operation, _ in found}
     for operation in OPERATIONS:
         if operation.name not in known:
-            ids: dict[str, Any] = {"id": facts.hold if operation.name.startswith("holds") else facts.held, "name": "q"}
+            own = {"holds": facts.hold, "bulk": facts.bulk}.get(operation.name.partition(".")[0], facts.held)
+            ids: dict[str, Any] = {"id": own, "name": "q", "fingerprint": "f", "key": "k"}
             found.append((operation, {name: ids.get(name, 1) for name in operation.path_fields}))
     return found
 
@@ -158,7 +168,7 @@ def complaints(case: Case, over: Sequence[Refusal], within: Sequence[Refusal | N
         yield f"over HTTP {over[0][:3]}, in process {inside[:3]}"
 
 
-@pytest.mark.parametrize("place", range(len(bases(Facts(1, "", 2, 1, "")))))
+@pytest.mark.parametrize("place", range(len(bases(Facts(1, "", 2, 1, "", 1)))))
 async def test_bad_input_is_refused_clearly_alike_and_without_a_trace(
     contenders: tuple[list[OverHttp], list[InProcess]], place: int
 ) -> None:

@@ -236,7 +236,7 @@ async def test_no_operation_takes_unknown_fields(shared_port: int, operation: ob
     from roost.wire.contract import Operation
 
     assert isinstance(operation, Operation)
-    path = API + operation.path.format(id=1, name="n")
+    path = API + operation.path.format_map(dict.fromkeys(operation.path_fields, "n") | {"id": 1, "number": 1})
     if operation.method in ("POST", "PUT"):
         reply = await call(shared_port, operation.method, path, {"surprise": 1})
     else:

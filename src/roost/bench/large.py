@@ -29,12 +29,13 @@ def backlog(stand: Stand) -> dict[str, float]:
     fill(stand, queue, _CLAIM * _CLAIMS)
     empty_page = stand.run(_pages(stand))
     empty = stand.run(_claims(stand, queue))
-    life_of(stand, 5 * stand.sizes.backlog)
+    if stand.sizes.retained:
+        life_of(stand, stand.sizes.retained)
     full_queue = stand.queue()
     fill(stand, full_queue, stand.sizes.backlog)
     full_page = stand.run(_pages(stand))
     full = stand.run(_claims(stand, full_queue))
-    stand.notes["backlog.slowdown"] = f"{stand.sizes.backlog:,} waiting, {5 * stand.sizes.backlog:,} retained"
+    stand.notes["backlog.slowdown"] = f"{stand.sizes.backlog:,} waiting, {stand.sizes.retained:,} retained"
     before, after = statistics.median(empty), statistics.median(full)
     return {
         "backlog.empty_ms": before * 1000,

@@ -54,6 +54,8 @@ LONG: dict[str, Callable[[Stand], dict[str, float]]] = {"backlog": large.backlog
 @click.option("--quick", is_flag=True, help="Half a minute instead of some: smaller sizes, rougher figures.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Jobs of each throughput measure.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="Window of single requests and of idleness.")
+@click.option("--backlog", type=click.IntRange(min=1), help="Waiting jobs of the measure backlog.")
+@click.option("--retained", type=click.IntRange(min=0), help="Finished jobs that are kept beside them.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Take the median of so many.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="How the run is printed.")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Keep the run as JSON.")
@@ -68,6 +70,8 @@ def command(
     quick: bool,
     jobs: int | None,
     seconds: float | None,
+    backlog: int | None,
+    retained: int | None,
     repeat: int,
     output: Literal["table", "json"],
     save: Path | None,
@@ -77,7 +81,7 @@ def command(
     # A request to end must stop the server and the workers too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     other = report.load(compare) if compare else None
-    sizes = resized(QUICK if quick else FULL, jobs, seconds)
+    sizes = resized(QUICK if quick else FULL, jobs=jobs, seconds=seconds, backlog=backlog, retained=retained)
     stands: AbstractContextManager[Stand] = given_server(url, sizes) if url else own_server(store, sizes, writer)
     with stands as stand:
         found = begin(stand, "quick" if quick else "full")

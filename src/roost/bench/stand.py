@@ -45,12 +45,14 @@ class Sizes:
     samples: int
     """Jobs of a latency measure, and runs of a program whose start is timed."""
     backlog: int
-    """Waiting jobs of the backlog measure; five times as many are finished before them."""
+    """Waiting jobs of the backlog measure."""
+    retained: int
+    """Finished jobs that are kept beside them."""
     schedules: int
 
 
-QUICK = Sizes(jobs=30_000, seconds=2.0, samples=100, backlog=100_000, schedules=10_000)
-FULL = Sizes(jobs=100_000, seconds=10.0, samples=1_000, backlog=1_000_000, schedules=100_000)
+QUICK = Sizes(jobs=30_000, seconds=2.0, samples=100, backlog=100_000, retained=500_000, schedules=10_000)
+FULL = Sizes(jobs=100_000, seconds=10.0, samples=1_000, backlog=1_000_000, retained=5_000_000, schedules=100_000)
 
 
 def roost_command(*arguments: str) -> list[str]:
@@ -212,7 +214,7 @@ def given_server(url: str, sizes: Sizes) -> Iterator[Stand]:
             stand.client.close()
 
 
-def resized(sizes: Sizes, jobs: int | None, seconds: float | None) -> Sizes:
-    """``sizes`` with what was asked for instead."""
-    changes: dict[str, Any] = {"jobs": jobs, "seconds": seconds}
-    return replace(sizes, **{name: value for name, value in changes.items() if value is not None})
+def resized(sizes: Sizes, **changes: float | None) -> Sizes:
+    """``sizes`` with what was asked for instead: fields by name, None for those nobody asked for."""
+    asked: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return replace(sizes, **asked)

@@ -21,6 +21,7 @@ from roost.errors import InvalidDuration, InvalidRequest
 
 SHORTEST_INTERVAL_MS = 100
 SHORTEST_ALARM_MS = 1000
+MOST_RUNS = 1_000_000_000
 MOST_MISSED = 1000
 MOST_ON_TIME = 1000
 """Bounds of one `plan`: at most this many catch-ups, and at most this many fires inside the grace window."""
@@ -109,8 +110,10 @@ def validate(rule: ScheduleRule, path: str = "") -> None:
             "interval is for every only", path=at(path, "interval"), help="remove it, or replace cron or at by every"
         )
     _validate_bounds(rule, path)
-    if rule.max_runs is not None and rule.max_runs < 1:
-        raise InvalidRequest("max_runs must be at least 1", path=at(path, "max_runs"), help="leave it out for no end")
+    if rule.max_runs is not None and not 1 <= rule.max_runs <= MOST_RUNS:
+        raise InvalidRequest(
+            f"max_runs must be from 1 to {MOST_RUNS:,}", path=at(path, "max_runs"), help="leave it out for no end"
+        )
     for field in ("alarm_after", "alarm_unfinished_after"):
         text = getattr(rule, field)
         if text is not None and parse_duration(text, path=at(path, field)) < SHORTEST_ALARM_MS:

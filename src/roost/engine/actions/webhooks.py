@@ -8,7 +8,6 @@ import msgspec
 
 from roost.domain.deliveries import GONE, Health, Try, WebhookRule, judge
 from roost.engine import hookrows
-from roost.engine.actions.moves import record
 from roost.engine.driver import Transaction
 from roost.engine.hookrows import missing_delivery, missing_source, missing_webhook
 from roost.engine.hooks import (
@@ -31,6 +30,7 @@ from roost.engine.hooks import (
     WorkDeliveries,
 )
 from roost.engine.protocol import Acted, Effects
+from roost.engine.work.moves import record
 from roost.engine.work.texts import pack, unpack
 from roost.errors import Conflict, InvalidRequest
 from roost.wire.codec import encode
