@@ -43,3 +43,8 @@ class SystemClock:
         except TimeoutError:
             return event.is_set()
         return True
+
+
+async def give_way() -> None:
+    """Let everything that is ready run first."""
+    await asyncio.sleep(0)

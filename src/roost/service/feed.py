@@ -21,7 +21,8 @@ from roost.wire.codec import encode, timestamp
 from roost.wire.events import EventPage, FeedEvent, FollowEvents, ListEvents
 
 if TYPE_CHECKING:
-    from roost.service.core import CallInfo, Core
+    from roost.service.clock import give_way
+from roost.service.core import CallInfo, Core
 
 log = logging.getLogger("roost.service.feed")
 
@@ -260,7 +261,7 @@ class Subscription:
                 break
             if page.more:
                 # Others have their turn while one looks through a long past.
-                await asyncio.sleep(0)  # noqa: TID251 - gives way to others, waits for nothing
+                await give_way()
             elif page.gap:
                 await self._feed.wait(self.news, _GAP_SECONDS[1] if left is None else min(left, _GAP_SECONDS[1]))
             elif not moved:
