@@ -17,12 +17,12 @@ import msgspec
 
 from roost.domain.feed import Happening, Position, parse_position
 from roost.errors import CursorTooOld, Unavailable
+from roost.service.clock import give_way
 from roost.wire.codec import encode, timestamp
 from roost.wire.events import EventPage, FeedEvent, FollowEvents, ListEvents
 
 if TYPE_CHECKING:
-    from roost.service.clock import give_way
-from roost.service.core import CallInfo, Core
+    from roost.service.core import CallInfo, Core
 
 log = logging.getLogger("roost.service.feed")
 
