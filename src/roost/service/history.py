@@ -46,7 +46,8 @@ async def explain(core: Core, request: JobRef, call: CallInfo) -> Explanation:
     # Workers that wait for jobs here may have written nothing for long.
     workers = max(history.workers, core.seen.takers(history.job.queue, since))
     situation = _situation(history, workers)
-    blocked = [blocker.text for blocker in reasons.blockers(situation, await _waits(core, history))]
+    found = reasons.blockers(situation, await _waits(core, history))
+    blocked = [blocker.text for blocker in found if blocker.kind in ("dependency", "signal", "limit")]
     account = domain.explain(situation, composed(history), now, blocked)
     return Explanation(
         id=history.job.id,
