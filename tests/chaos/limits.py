@@ -1,4 +1,4 @@
-"""Limits under contention: ``python -m tests.chaos.limits --output bench/reliability/limits-postgresql.json``.
+"""Limits under contention: ``python -m tests.chaos.limits --output bench/reliability/limits_postgresql.json``.
 
 Producers and workers call two servers on one PostgreSQL database; jobs count against several keys with concurrencies,
 rates and costs, and their queues have limits of their own. Attempts succeed, fail, are snoozed, given back and
