@@ -211,7 +211,11 @@ def run(
                 report.violations.append(f"{follower.name} did not see the end; {len(follower.events)} events so far")
         stored = every(asked)
         for watcher in watching:
-            until("an observer has heard of everything", lambda w=watcher: w.finished(stored[-1].id), END_SECONDS)  # type: ignore[misc]
+            until(
+                "an observer has heard of everything",
+                lambda w=watcher: w.finished(stored[-1].id),
+                max(END_SECONDS, events / 300),
+            )  # type: ignore[misc]
         check(asked, stored, lives, followers, watching, report)
     report.counts |= {"events": len(stored), "server_kills": kills, "followers": len(followers)}
 
