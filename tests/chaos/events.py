@@ -210,12 +210,9 @@ def run(
             if follower.is_alive():
                 report.violations.append(f"{follower.name} did not see the end; {len(follower.events)} events so far")
         stored = every(asked)
+        patience = max(END_SECONDS, events / 300)
         for watcher in watching:
-            until(
-                "an observer has heard of everything",
-                lambda w=watcher: w.finished(stored[-1].id),
-                max(END_SECONDS, events / 300),
-            )  # type: ignore[misc]
+            until("an observer has heard of everything", partial(watcher.finished, stored[-1].id), patience)
         check(asked, stored, lives, followers, watching, report)
     report.counts |= {"events": len(stored), "server_kills": kills, "followers": len(followers)}
 
