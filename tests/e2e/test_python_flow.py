@@ -266,6 +266,27 @@ async def test_a_signal_goes_to_who_waits_for_it_or_will(app: roost.App, queue: 
         assert await other.result(timeout=20) == [7, "all"]
 
 
+@pytest.mark.feature("steps")
+async def test_programs_without_a_loop_signal_and_read_logs_alike(app: roost.App, queue: str) -> None:
+    @app.job(name="waits", queue=queue)
+    async def waits(ctx: roost.Context) -> Any:
+        news = await ctx.wait(f"{queue}-news")
+        ctx.log("came")
+        return news
+
+    def without_a_loop() -> Any:
+        first, second = app.enqueue_all_sync([waits.call(), waits.call()])
+        app.signal_sync(f"{queue}-news", [1], job=first)
+        app.signal_sync(f"{queue}-news", [2], job=second)
+        results = [handle.result_sync(timeout=20) for handle in (first, second)]
+        told = [line.message for line in first.logs_sync()]
+        assert told == [line.message for line in first.logs_sync(follow=True)]
+        return results, told
+
+    async with working(app, queue):
+        assert await asyncio.to_thread(without_a_loop) == ([[1], [2]], ["came"])
+
+
 @pytest.mark.feature("limits")
 async def test_limits_are_made_of_the_call_s_arguments(app: roost.App, queue: str) -> None:
     running: dict[str, int] = {}

@@ -248,3 +248,15 @@ def test_connections_that_cannot_carry_an_outbox_are_refused(tmp_path: Path, pos
 
 def _nothing() -> None:
     """A job that does nothing."""
+
+
+def test_a_table_that_was_taken_away_is_missed(user: User) -> None:
+    with connected(user.database) as connection:
+        roost.outbox.drop_table(connection)
+        connection.commit()
+    with (
+        connected(user.database) as connection,
+        pytest.raises(ConfigurationError, match="no outbox table"),
+        roost.outbox(connection, url="http://127.0.0.1:1") as tx,
+    ):
+        tx.put([NewJob(kind="k")])
