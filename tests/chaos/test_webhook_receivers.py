@@ -46,6 +46,7 @@ def test_a_receiver_that_misses_or_mixes_up_events_is_noticed() -> None:
 
     assert found(*range(1, 9)) == ""
     assert found(1, 2, 2, 1, 3, 4, 5, 6, 7, 8) == ""  # once more, behind the first time
+    assert found(2, 1, 3, 4, 5, 6, 7, 8) == ""  # of two jobs, and the first one at the second try
     assert "1 missing" in found(1, 2, 3, 4, 6, 7, 8)
     assert "1 missing" in found(1, 2, 3, 4, 5, 6, 7)
     assert "not stored" in found(*range(1, 10))

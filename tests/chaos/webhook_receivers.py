@@ -7,7 +7,6 @@ import os
 import threading
 import time
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -87,10 +86,12 @@ class ReceiverThread:
     def violations(self, stored: list[FeedEvent]) -> list[str]:
         """What is missing, strange, badly signed, or out of order for its job."""
         found = [f"{self.name}: {each}" for each in self.wrong[:5]]
-        begun = next(place for place, event in enumerate(stored) if event.id == self.accepted[0])
+        accepted = set(self.accepted)
+        # The first one accepted need not be the first one told: that may have been refused, and come later.
+        heard = accepted | self._refused
+        begun = next(place for place, event in enumerate(stored) if event.id in heard)
         wanted = {event.id: event for event in stored[begun:] if event.type not in NOISE}
-        seen = Counter(self.accepted)
-        missing, strange = wanted.keys() - seen.keys(), seen.keys() - wanted.keys()
+        missing, strange = wanted.keys() - accepted, accepted - wanted.keys()
         if missing or strange:
             found.append(f"{self.name}: {len(missing)} missing {sorted(missing)[:5]}, {len(strange)} not stored")
         if not self._flaky:
