@@ -125,11 +125,12 @@ def test_one_client_serves_many_event_loops_and_threads(server: str) -> None:
     app.close()
 
 
-OK = b'HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 8\r\n\r\n{"id":7}'
+OK = b'HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{"later":[1],"id":7}'
+"""Of a server that says more than this client knows."""
 
 
 def problem(status: str, code: str, *headers: str) -> bytes:
-    body = f'{{"error":{{"code":"{code}","message":"no"}}}}'
+    body = f'{{"error":{{"code":"{code}","message":"no","later":1}},"later":2}}'
     lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 

@@ -26,7 +26,8 @@ from roost.service.hub import Hub
 from roost.service.ids import Ids, Rng
 from roost.service.rules import Rules
 from roost.service.seen import Seen
-from roost.wire.codec import Wire, decode, encode
+from roost.wire.codec import Wire, encode
+from roost.wire.lenient import decode_reply
 
 log = logging.getLogger("roost.service")
 
@@ -131,7 +132,8 @@ class Core:
         acted = await self.committer.act(Call(self.now() if now is None else now, action, operation))
         if acted.problem is not None:
             raise acted.problem.error()
-        return decode(acted.reply, reply)
+        # The answer to a repeated call may be one that a newer node stored.
+        return decode_reply(acted.reply, reply)
 
     async def act_for_itself(self, action: Action, now: int | None = None) -> Acted:
         """Carry out an action of a loop: never shed; raises its problem as an error."""

@@ -8,8 +8,8 @@ from roost.engine.protocol import Call, DeliverBatch
 from roost.errors import InvalidRequest, RoostError
 from roost.service.admitting import admit
 from roost.service.core import CallInfo, Core
-from roost.wire.codec import decode
 from roost.wire.jobs import EnqueuedJobs
+from roost.wire.lenient import decode_reply
 from roost.wire.outboxes import DeliverOutbox
 from roost.wire.problems import Problem
 
@@ -34,4 +34,4 @@ async def deliver(core: Core, request: DeliverOutbox, call: CallInfo) -> Enqueue
     acted = await core.committer.act(Call(core.now(), action))
     if acted.problem is not None:
         raise acted.problem.error()
-    return decode(acted.reply, EnqueuedJobs)
+    return decode_reply(acted.reply, EnqueuedJobs)

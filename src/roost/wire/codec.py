@@ -14,6 +14,8 @@ from roost.errors import InvalidJson, InvalidRequest
 
 T = TypeVar("T")
 
+UNKNOWN_FIELD = "Object contains unknown field"
+"""How the message begins for a field that the type does not have."""
 _WHERE = re.compile(r" - at `(?P<path>[^`]*)`$")
 _encoder = msgspec.json.Encoder()
 
@@ -58,7 +60,7 @@ def _invalid(error: msgspec.ValidationError) -> InvalidRequest:
     found = _WHERE.search(text)
     path = found["path"].removeprefix("$").removeprefix(".") if found else ""
     message = _WHERE.sub("", text)
-    if message.startswith("Object contains unknown field"):
+    if message.startswith(UNKNOWN_FIELD):
         return InvalidRequest(message, path=path, help="remove the field, or look at /docs for its right name")
     return InvalidRequest(message, path=path, help="see /docs for the fields and their types")
 

@@ -25,7 +25,6 @@ from roost.wire.attempts import (
     SettleJobs,
     Step,
 )
-from roost.wire.codec import decode
 from roost.wire.events import FollowLogs
 from roost.wire.flow import DependencyPage, ListChildren, ListDependencies
 from roost.wire.jobs import (
@@ -45,6 +44,7 @@ from roost.wire.jobs import (
     NewJob,
     WaitJob,
 )
+from roost.wire.lenient import decode_reply
 from roost.wire.search import CheckedQuery, CheckQuery, Facets, ListFacets, SearchJobs, SearchPage, SortText
 from roost.wire.streams import END, LOG_STREAM
 from roost.wire.why import Why
@@ -165,7 +165,7 @@ class AsyncJobs(AsyncSteering):
             async for message in messages:
                 if message.name == END:
                     return
-                yield decode(message.data, LogLine)
+                yield decode_reply(message.data, LogLine)
 
     async def why(self, id: int) -> Why:
         """What a job waits for: one sentence, and everything that keeps it, first what is met first."""
@@ -209,6 +209,17 @@ class AsyncJobs(AsyncSteering):
     async def steps(self, id: int) -> Sequence[Step]:
         """The job's recorded steps, in order."""
         return (await self._client.call(contract.STEPS, JobRef(id=id))).steps
+
+    async def unrecorded_steps(self, id: int) -> Sequence[UnrecordedStep]:
+        """The job's steps of kind ``llm`` or ``tool`` that an attempt started and did not record; see `UnrecordedStep`.
+
+        One that a later attempt recorded stays among them: it ran twice.
+        """
+        return (await self._client.call(contract.STEPS, JobRef(id=id))).unrecorded
+
+    async def live_steps(self, id: int) -> Mapping[str, int]:
+        """How many steps of kind ``llm`` and ``tool`` were run for the job, those that nobody recorded included."""
+        return (await self._client.call(contract.STEPS, JobRef(id=id))).live
 
     async def record_step(self, step: RecordStep) -> RecordedStep:
         """Record a step once; raises `LeaseLost`, and `StepChanged` where it was recorded with another input."""

@@ -13,9 +13,10 @@ from roost.errors import RoostError, Unavailable
 from roost.sdk.patience import WORTH_REPEATING
 from roost.sdk.transport import Stream
 from roost.wire import contract
-from roost.wire.codec import Wire, decode
+from roost.wire.codec import Wire
 from roost.wire.contract import Operation
 from roost.wire.events import EventPage, FeedEvent, FeedReset, FollowEvents, ListEvents
+from roost.wire.lenient import decode_reply
 from roost.wire.streams import EVENT_STREAM, RESET, Message
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class Events:
         )
         with closing(follow(self._client, EVENT_STREAM, request)) as messages:
             for message in messages:
-                yield (decode(message.data, FeedReset) if message.name == RESET else decode(message.data, FeedEvent))
+                reset = message.name == RESET
+                yield decode_reply(message.data, FeedReset) if reset else decode_reply(message.data, FeedEvent)
 
     def list(
         self,

@@ -16,8 +16,9 @@ from roost.sdk.response import Response
 from roost.sdk.senders import header_lines
 from roost.sdk.streams import Connections, Refused
 from roost.sdk.transport import Stream
-from roost.wire.codec import Wire, decode
+from roost.wire.codec import Wire
 from roost.wire.contract import OPERATION_HEADER, OPERATION_PATTERN, PREFIX, Operation
+from roost.wire.lenient import decode_reply
 from roost.wire.problems import ErrorBody
 from roost.wire.requests import unwritable, write
 from roost.wire.streams import LAST_ID_HEADER, FrameReader, Message
@@ -59,7 +60,7 @@ class HttpTransport:
         if response.status >= 300:
             raise _error(response, self.address.url)
         try:
-            return decode(response.body, operation.reply)
+            return decode_reply(response.body, operation.reply)
         except RoostError as error:
             raise _foreign(
                 self.address.url, f"the answer to {operation.name} cannot be read: {error.message}"
@@ -136,7 +137,7 @@ def _query(request: Wire) -> str:
 
 def _error(response: Response, url: str) -> RoostError:
     try:
-        problem = decode(response.body, ErrorBody).error
+        problem = decode_reply(response.body, ErrorBody).error
     except RoostError:
         return _foreign(url, f"{url} answered {response.status} without a Roost error", response.status)
     if problem.retry_after is None and response.headers.get("retry-after", "").isdecimal():

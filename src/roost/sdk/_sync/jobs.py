@@ -26,7 +26,6 @@ from roost.wire.attempts import (
     SettleJobs,
     Step,
 )
-from roost.wire.codec import decode
 from roost.wire.events import FollowLogs
 from roost.wire.flow import DependencyPage, ListChildren, ListDependencies
 from roost.wire.jobs import (
@@ -46,6 +45,7 @@ from roost.wire.jobs import (
     NewJob,
     WaitJob,
 )
+from roost.wire.lenient import decode_reply
 from roost.wire.search import CheckedQuery, CheckQuery, Facets, ListFacets, SearchJobs, SearchPage, SortText
 from roost.wire.streams import END, LOG_STREAM
 from roost.wire.why import Why
@@ -166,7 +166,7 @@ class Jobs(Steering):
             for message in messages:
                 if message.name == END:
                     return
-                yield decode(message.data, LogLine)
+                yield decode_reply(message.data, LogLine)
 
     def why(self, id: int) -> Why:
         """What a job waits for: one sentence, and everything that keeps it, first what is met first."""
