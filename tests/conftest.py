@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import compileall
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from scripts.source_files import ROOT
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compiles the package once: where the environment keeps Python from it, every program started here would again."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(ROOT / "src", quiet=2)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A real server and a real worker, as processes; commands are called as a user calls them."""
+"""A real server and a real worker, as processes; commands are called as a user types them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.support.program import call
 
 JOBS = """
 import roost
@@ -53,6 +55,16 @@ def start(words: list[str], folder: Path, url: str | None = None) -> subprocess.
         )
 
 
+def run(
+    words: Sequence[str], folder: Path, url: str | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """A command as a process of its own, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "roost.cli.main", *words],
+        cwd=folder, env=environment(url), input=stdin, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
 def stop(process: subprocess.Popen[bytes]) -> int:
     process.send_signal(signal.SIGTERM)
     return process.wait(20)
@@ -93,12 +105,19 @@ def worker(place: Path, server: str) -> Iterator[str]:
 
 @pytest.fixture
 def roost(place: Path, server: str) -> Roost:
-    """Calls the program against the server: ``roost("jobs", "list")``."""
+    """Calls a command against the server: ``roost("jobs", "list")``."""
 
-    def call(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "roost.cli.main", *words],
-            cwd=place, env=environment(server), input=stdin, capture_output=True, text=True, timeout=40, check=False,
-        )  # fmt: skip
+    def typed(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return call(words, place, environment(server), stdin)
 
-    return call
+    return typed
+
+
+@pytest.fixture
+def program(place: Path, server: str) -> Roost:
+    """As ``roost``, by a process of its own."""
+
+    def started(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return run(words, place, server, stdin)
+
+    return started

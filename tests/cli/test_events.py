@@ -16,6 +16,7 @@ import pytest
 
 from tests.chaos.programs import Server
 from tests.cli.conftest import environment
+from tests.support import program
 
 pytestmark = pytest.mark.feature("events")
 
@@ -41,15 +42,7 @@ def following(url: str, folder: Path, *words: str) -> Iterator[subprocess.Popen[
 
 
 def call(url: str, folder: Path, *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "roost.cli.main", *words],
-        cwd=folder,
-        env=environment(url),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = program.call(words, folder, environment(url))
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,4 +1,4 @@
-"""The main flows, by real processes: a server, a worker, and the commands a person types."""
+"""The main flows: a server and a worker as processes, and the commands a person types, the first as processes too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from tests.cli.conftest import Roost, environment, start, stop, wait_for
+from tests.cli.conftest import Roost, environment, run, start, stop, wait_for
+from tests.support.program import call
 
 
 def enqueued(roost: Roost, *words: str) -> str:
@@ -17,27 +18,27 @@ def enqueued(roost: Roost, *words: str) -> str:
     return result.stdout.strip()
 
 
-def test_a_job_from_enqueue_to_its_result(roost: Roost, worker: str) -> None:
-    result = roost("jobs", "enqueue", "mail.send", '{"to": "ana"}', "--tag", "team=x", "--wait")
+def test_a_job_from_enqueue_to_its_result(program: Roost, worker: str) -> None:
+    result = program("jobs", "enqueue", "mail.send", '{"to": "ana"}', "--tag", "team=x", "--wait")
     assert (result.returncode, result.stdout.splitlines()[-1]) == (0, '"hi ana"'), result.stderr
     id = result.stdout.split()[0]
 
-    page = roost("jobs", "inspect", id)
+    page = program("jobs", "inspect", id)
     assert page.returncode == 0, page.stderr
     for part in ("mail.send", "succeeded", "team=x", '"to": "ana"', "render", "25%  1/4  half", worker, "history"):
         assert part in page.stdout
     assert "\x1b" not in page.stdout
     assert "sending \\x1b[31mred" in page.stdout
 
-    whole = json.loads(roost("jobs", "inspect", id, "-o", "json").stdout)
+    whole = json.loads(program("jobs", "inspect", id, "-o", "json").stdout)
     assert whole["attempts"][-1]["outcome"] == "succeeded"
     assert [step["name"] for step in whole["steps"]] == ["render"]
     assert whole["events"][0]["type"] == "created"
     assert list(whole)[:4] == ["id", "kind", "queue", "state"]
 
-    logs = roost("jobs", "logs", id, "-f")
+    logs = program("jobs", "logs", id, "-f")
     assert (logs.returncode, logs.stdout.count("\n")) == (0, 1)
-    assert roost("jobs", "explain", id).stdout.startswith(f"job {id} is succeeded since ")
+    assert program("jobs", "explain", id).stdout.startswith(f"job {id} is succeeded since ")
 
 
 def test_a_failing_job_ends_the_wait_with_its_error(roost: Roost, worker: str) -> None:
@@ -189,12 +190,7 @@ def test_the_worker_is_listed_and_the_doctor_is_content(roost: Roost, worker: st
 
 
 def embedded(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    import sys
-
-    return subprocess.run(
-        [sys.executable, "-m", "roost.cli.main", *words],
-        cwd=folder, env=environment(None), capture_output=True, text=True, timeout=40, check=False,
-    )  # fmt: skip
+    return call(words, folder, environment(None))
 
 
 def test_the_same_commands_work_on_a_file(tmp_path: Path, place: Path) -> None:
@@ -208,7 +204,7 @@ def test_the_same_commands_work_on_a_file(tmp_path: Path, place: Path) -> None:
     assert embedded(tmp_path, "db", "migrate", "--check").returncode == 0
     (tmp_path / "shop.py").write_text((place / "shop.py").read_text())
     assert embedded(tmp_path, "jobs", "enqueue", "mail.send", '{"to": "ana"}').stdout == "1\n"
-    drained = embedded(tmp_path, "worker", "shop:app", "--until-idle")
+    drained = run(["worker", "shop:app", "--until-idle"], tmp_path)
     assert drained.returncode == 0, drained.stderr
     assert '"hi ana"' in embedded(tmp_path, "jobs", "wait", "1").stdout
     health = embedded(tmp_path, "doctor")
@@ -226,7 +222,7 @@ def test_what_is_wrong_with_an_app_is_said(tmp_path: Path) -> None:
         ("bad:app", 1, "ZeroDivisionError: division by zero"),
         ("mine.py", 1, "write mine:app"),
     ):
-        result = embedded(tmp_path, "worker", place)
+        result = run(["worker", place], tmp_path)
         assert result.returncode == code, place
         assert told in result.stderr, place
 
