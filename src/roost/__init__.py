@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from roost import errors as errors
     from roost.domain.records import HoldRule as HoldRule
     from roost.domain.records import QueueRules as QueueRules
+    from roost.domain.retry import ErrorRule as ErrorRule
     from roost.domain.retry import RetryRule as RetryRule
     from roost.domain.schedule import ScheduleRule as ScheduleRule
     from roost.domain.states import State as State
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from roost.sdk.limits import Concurrency as Concurrency
     from roost.sdk.limits import Rate as Rate
     from roost.sdk.options import Unique as Unique
+    from roost.sdk.options import on_error as on_error
     from roost.sdk.outcome import Cancel as Cancel
     from roost.sdk.outcome import Exit as Exit
     from roost.sdk.outcome import Fatal as Fatal
@@ -65,6 +67,7 @@ else:
         "Concurrency": "roost.sdk.limits",
         "Context": "roost.sdk.context",
         "Depends": "roost.sdk.depends",
+        "ErrorRule": "roost.domain.retry",
         "Exit": "roost.sdk.outcome",
         "Fatal": "roost.sdk.outcome",
         "Handle": "roost.sdk.handle",
@@ -89,6 +92,7 @@ else:
         "UniqueConflict": "roost.errors",
         "Worker": "roost.sdk.worker",
         "injected": "roost.sdk.signature",
+        "on_error": "roost.sdk.options",
         "outbox": "roost.outboxes.opening",
     }
 

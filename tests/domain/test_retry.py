@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roost.domain.duration import LONGEST_MS, format_duration, parse_duration
-from roost.domain.retry import MOST_RETRIES, RetryRule, delay_ms, validate
+from roost.domain.retry import (
+    MOST_ERROR_RULES,
+    MOST_RETRIES,
+    ErrorRule,
+    RetryRule,
+    delay_ms,
+    rule_for,
+    validate,
+)
 from roost.errors import InvalidDuration, InvalidRequest
 
 pytestmark = pytest.mark.feature("retries")
@@ -122,3 +130,68 @@ def test_the_stored_form_has_only_what_differs_and_refuses_unknown_fields() -> N
 def test_the_defaults_are_valid() -> None:
     validate(RetryRule())
     assert parse_duration(RetryRule().cap) == 600_000
+
+
+def fails(kind: str, *bases: str) -> str:
+    return msgspec.json.encode({"type": kind, "message": "m", "traceback": "", "bases": bases}).decode()
+
+
+RULES = RetryRule(
+    retries=5,
+    base="5s",
+    errors=(
+        ErrorRule(types=("app.mail.Bounced", "KeyError"), retries=0),
+        ErrorRule(types=("app.*.Slow", "OSError"), backoff="fixed", base="1h"),
+        ErrorRule(types=("**",), jitter=0.0),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (fails("app.mail.Bounced"), {"retries": 0, "jitter": 0.2}),
+        (fails("app.Missing", "KeyError", "LookupError"), {"retries": 0}),
+        (fails("app.web.Slow"), {"retries": 5, "backoff": "fixed", "base": "1h", "cap": "1h"}),
+        (fails("app.web.deep.Slow"), {"base": "5s", "jitter": 0.0}),
+        (fails("ConnectionResetError", "ConnectionError", "OSError"), {"backoff": "fixed"}),
+        (fails("bounced"), {"retries": 5, "base": "5s", "cap": "10m", "jitter": 0.0}),
+        (fails(""), {"jitter": 0.0}),
+        (None, {"jitter": 0.2}),
+    ],
+)
+def test_the_first_error_rule_that_fits_is_used_instead(error: str | None, expected: dict[str, object]) -> None:
+    rule = rule_for(RULES, error)
+    assert {field: getattr(rule, field) for field in expected} == expected
+
+
+def test_a_rule_without_errors_reads_no_error() -> None:
+    rule = RetryRule()
+    assert rule_for(rule, "this is no JSON") is rule
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"types": ()}, "retry.errors[1].types"),
+        ({"types": ("a b",)}, "retry.errors[1].types[0]"),
+        ({"types": ("x" * 201,)}, "retry.errors[1].types[0]"),
+        ({"types": "KeyError"}, "retry.errors[1].types"),
+        ({"retries": -1}, "retry.errors[1].retries"),
+        ({"base": "soon"}, "retry.errors[1].base"),
+        ({"base": "1h", "cap": "1m"}, "retry.errors[1].base"),
+        ({"cap": "1s"}, "retry.errors[1].base"),
+        ({"jitter": 2.0}, "retry.errors[1].jitter"),
+    ],
+)
+def test_an_error_rule_that_cannot_be_meant_is_refused(fields: dict[str, object], path: str) -> None:
+    rule = RetryRule(errors=(ErrorRule(types=("**",)), ErrorRule(**{"types": ("*",), **fields})))  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest) as refusal:
+        validate(rule, "retry")
+    assert refusal.value.path == path
+
+
+def test_there_is_an_end_to_error_rules() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        validate(RetryRule(errors=(ErrorRule(types=("*",)),) * (MOST_ERROR_RULES + 1)), "retry")
+    assert refusal.value.path == "retry.errors"

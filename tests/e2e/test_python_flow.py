@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -344,6 +345,54 @@ async def test_every_form_carries_every_option(app: roost.App, queue: str) -> No
     assert "dependency" in stories.pop()
     assert (await in_batch.job()).batch == batch.id
     assert (await full.enqueue(1)).duplicate
+
+
+class Bounced(LookupError): ...
+
+
+class Throttled(Exception): ...
+
+
+@pytest.mark.feature("retries")
+async def test_each_kind_of_error_has_its_own_retries(app: roost.App, queue: str) -> None:
+    """By class, derived classes included; what the handler says itself still goes first."""
+
+    @app.job(
+        name="send",
+        queue=queue,
+        retries=2,
+        retry_base="1ms",
+        errors=[roost.on_error(LookupError, retries=0), roost.on_error(Throttled, base="2h", backoff="fixed")],
+    )
+    async def send(how: str) -> None:
+        raise {"bounced": Bounced(how), "throttled": Throttled(how), "other": OSError(how)}.get(
+            how, roost.Retry(how, after="3h")
+        )
+
+    handles = {how: await send.enqueue(how) for how in ("bounced", "throttled", "other", "word")}
+    jobs = {}
+    async with working(app, queue):
+
+        async def each_has_its_end() -> bool:
+            jobs.update({how: await handle.job() for how, handle in handles.items()})
+            over = all(jobs[how].state == "failed" for how in ("bounced", "other"))
+            return over and all(jobs[how].reason == "retry" for how in ("throttled", "word"))
+
+        await eventually(each_has_its_end, "each has its end")
+    assert {how: job.failures for how, job in jobs.items()} == {"bounced": 1, "throttled": 1, "other": 3, "word": 1}
+    waits = {how: _hours_until(jobs[how].run_at) for how in ("throttled", "word")}
+    assert 1.5 < waits["throttled"] < 2.5 < waits["word"] < 3.1
+    error = jobs["bounced"].error
+    assert error is not None
+    assert (error.type, error.bases) == (f"{__name__}.Bounced", ["LookupError"])
+    rule = jobs["throttled"].retry
+    assert rule is not None
+    assert [one.types for one in rule.errors] == [("LookupError",), (f"{__name__}.Throttled",)]
+
+
+def _hours_until(moment: str | None) -> float:
+    assert moment is not None
+    return (datetime.fromisoformat(moment) - datetime.now(UTC)) / timedelta(hours=1)
 
 
 async def test_a_sleeping_worker_is_not_needed_for_anything_that_waits(app: roost.App, queue: str) -> None:

@@ -25,7 +25,7 @@ def example(kind: inspect.Type, later: dict[str, Any]) -> Any:
     match kind:
         case inspect.StructType(fields=fields):
             return {field.encode_name: example(field.type, later) for field in fields} | later
-        case inspect.ListType(item_type=item):
+        case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
             return [example(item, later), example(item, later)]
         case inspect.DictType(value_type=value):
             return {"later": example(value, later)}

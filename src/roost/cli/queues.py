@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from roost.cli import inputs, output, queue_rules, text, times
+from roost.cli import inputs, output, queue_rules, retrying, text, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
 from roost.cli.session import Session, pass_session, reading, writing
@@ -168,11 +168,7 @@ def _deleted(session: Session, name: str, call: Callable[[], Cleared]) -> None:
 
 @command.command("edit", epilog="A value of 'none' takes a rule away: roost queues edit mail --timeout none")
 @NAME
-@click.option("--retries", type=click.IntRange(min=0), help="How often a failed job is tried again.")
-@click.option("--backoff", type=click.Choice(("fixed", "linear", "exponential")), help="How the delays grow.")
-@click.option("--base", metavar="DURATION", help="The first delay.")
-@click.option("--cap", metavar="DURATION", help="The longest delay.")
-@click.option("--jitter", type=float, help="0.2 spreads delays by plus or minus 20 %.")
+@retrying.options
 @click.option("--no-retry-rule", is_flag=True, help="Take the retry rule away: the default's again.")
 @click.option("--timeout", metavar="DURATION", help="The longest one attempt may take.")
 @click.option("--retention", metavar="DURATION", help="How long ended jobs are kept.")
@@ -229,14 +225,8 @@ def _merged(rules: QueueRules, options: dict[str, Any]) -> QueueRules:
 
 
 def _retry(rules: QueueRules, options: dict[str, Any]) -> RetryRule | None:
-    import msgspec
-
-    from roost.domain.retry import RetryRule
-
-    if options["no_retry_rule"]:
-        return None
-    changes = inputs.given(**{field: options[field] for field in ("retries", "backoff", "base", "cap", "jitter")})
-    return msgspec.structs.replace(rules.retry or RetryRule(), **changes) if changes else rules.retry
+    rule = retrying.rule_of(options, rules.retry)
+    return None if options["no_retry_rule"] else rule
 
 
 def _hold(rules: QueueRules, options: dict[str, Any]) -> HoldRule | None:
@@ -295,7 +285,7 @@ def _rules(queue: Queue) -> list[tuple[str, object]]:
         return []
     retry, hold = rules.retry, rules.hold
     return [
-        ("retry", retry and f"{retry.retries} times, {retry.backoff} from {retry.base} to {retry.cap}"),
+        ("retry", retry and retrying.retry_text(retry)),
         ("time limit", rules.timeout),
         (
             "hold",

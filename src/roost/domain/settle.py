@@ -12,7 +12,7 @@ import msgspec
 from roost.domain.flow import WAITS_FOR_JOBS, WAITS_FOR_SIGNAL
 from roost.domain.holds import subject_hash
 from roost.domain.records import Flag, HoldRow, JobFacts, WaitRow
-from roost.domain.retry import RetryRule, delay_ms
+from roost.domain.retry import RetryRule, delay_ms, rule_for
 from roost.domain.states import TERMINAL, Event, State, follow
 
 DEFAULT_RETRY = RetryRule()
@@ -136,7 +136,7 @@ def _retry(
     """The handler's words win over the rule: fatal ends it, an explicit delay replaces the backoff."""
     if ending.fatal:
         return Event.FAIL, "fatal", None
-    rule = facts.options.retry or DEFAULT_RETRY
+    rule = rule_for(facts.options.retry or DEFAULT_RETRY, ending.error)
     if failures > rule.retries:
         reason = "time_limit" if ending.timed_out else "lost" if ending.kind == "lost" else "attempts_exhausted"
         return Event.FAIL, reason, None

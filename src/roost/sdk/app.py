@@ -103,11 +103,12 @@ class App:
 
         Its input is its parameters by name, as JSON; a parameter annotated `roost.Context` (`roost.SyncContext` in a
         sync function) or with `roost.Depends` is given by the worker. ``name`` defaults to ``module.function``.
-        ``retries``, ``backoff``, ``retry_base`` and ``retry_cap`` change single fields of ``retry``. ``timeout`` bounds
-        one attempt, ``deadline`` the whole job, ``ttl`` its start. ``limits`` are what it counts against while it runs.
-        ``hold`` makes every job wait for a person's approval. ``isolate="process"`` runs it in a process of its own
-        that can be killed, and ``memory`` (such as ``"256MB"``) is the most that process may use. Raises
-        `ConfigurationError`, `InvalidRequest` and `InvalidDuration` for what cannot be meant.
+        ``retries``, ``backoff``, ``retry_base``, ``retry_cap`` and ``errors`` (made by `roost.on_error`) change single
+        fields of ``retry``. ``timeout`` bounds one attempt, ``deadline`` the whole job, ``ttl`` its start. ``limits``
+        are what it counts against while it runs. ``hold`` makes every job wait for a person's approval.
+        ``isolate="process"`` runs it in a process of its own that can be killed, and ``memory`` (such as ``"256MB"``)
+        is the most that process may use. Raises `ConfigurationError`, `InvalidRequest` and `InvalidDuration` for what
+        cannot be meant.
         """
         isolate, memory, options = read_declaration(rules)
 

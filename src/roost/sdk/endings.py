@@ -13,12 +13,15 @@ from roost.domain.duration import format_duration
 from roost.errors import ConfigurationError, RoostError, StepChanged
 from roost.sdk.notes import clean
 from roost.sdk.outcome import Cancel, Exit, Fatal, Retry, Snooze
-from roost.sdk.registry import Handler
+from roost.sdk.registry import Handler, type_name
 from roost.sdk.signals import Asleep, Held, Waits
 from roost.wire.attempts import Outcome
 from roost.wire.jobs import ErrorInfo
 
 _TYPE_LENGTH = 200
+_MOST_BASES = 32
+_EVERY = (Exception, BaseException, object)
+"""Bases that say nothing of an error."""
 _MESSAGE_LENGTH = 10_000
 _TRACEBACK_LENGTH = 60_000
 _HERE = str(Path(__file__).parent)
@@ -76,15 +79,15 @@ def failed(id: int, token: str, kind: str, message: str, *, fatal: bool = False)
 def error_info(error: BaseException) -> ErrorInfo:
     """Type, message and traceback (chained causes included, Roost's own frames left out), bounded in size."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
         message = str(error)
     except Exception as broken:  # the handler's class decides what str() does
         message = f"(its message cannot be read: {type(broken).__name__})"
     return ErrorInfo(
-        type=clean(name, _TYPE_LENGTH),
+        type=clean(type_name(kind), _TYPE_LENGTH),
         message=clean(message, _MESSAGE_LENGTH),
         traceback=_middle_out(_formatted(error), _TRACEBACK_LENGTH),
+        bases=[clean(type_name(base), _TYPE_LENGTH) for base in kind.__mro__[1:] if base not in _EVERY][:_MOST_BASES],
     )
 
 

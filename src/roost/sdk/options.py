@@ -14,13 +14,13 @@ import msgspec
 from roost.domain.duration import format_duration, to_milliseconds
 from roost.domain.priority import PRIORITIES
 from roost.domain.records import HoldRule
-from roost.domain.retry import RetryRule, validate
+from roost.domain.retry import Backoff, ErrorRule, RetryRule, validate
 from roost.errors import InvalidRequest
 from roost.sdk.adapters import encode
 from roost.sdk.limits import Limit
 from roost.sdk.outcome import DurationLike, duration_text
 from roost.sdk.reference import JobReference
-from roost.sdk.registry import Isolation
+from roost.sdk.registry import Isolation, type_name
 from roost.sdk.signature import Signature
 from roost.wire import jobs as wire
 
@@ -36,7 +36,6 @@ _LEAST_MEMORY = 32 * 10**6
 
 Priority = Literal["low", "normal", "high"] | int
 AfterFailure = Literal["cancel", "fail", "run"]
-Backoff = Literal["fixed", "linear", "exponential"]
 
 
 class Unique:
@@ -108,6 +107,8 @@ class Declaration(JobRules, total=False):
     backoff: Backoff | None
     retry_base: DurationLike | None
     retry_cap: DurationLike | None
+    errors: Sequence[ErrorRule] | None
+    """What errors of some types do instead of what the rule says; `on_error` makes them of exception classes."""
     isolate: Isolation
     memory: str | int | None
     """The most its process may use, such as ``"256MB"``; only with ``isolate="process"``."""
@@ -201,7 +202,7 @@ def read_declaration(rules: Declaration) -> tuple[Isolation, int | None, Options
     options: dict[str, Any] = dict(rules)
     isolate: Isolation = options.pop("isolate", "none")
     memory = options.pop("memory", None)
-    retry = [options.pop(name, None) for name in ("retries", "retry", "backoff", "retry_base", "retry_cap")]
+    retry = [options.pop(name, None) for name in ("retries", "retry", "backoff", "retry_base", "retry_cap", "errors")]
     # The defaults, said or not, are the same template.
     for name, default in (("queue", "default"), ("priority", "normal")):
         if options.get(name) == default:
@@ -227,6 +228,7 @@ def retry_rule(
     backoff: Backoff | None,
     base: DurationLike | None,
     cap: DurationLike | None,
+    errors: Sequence[ErrorRule] | None = None,
 ) -> RetryRule | None:
     """One rule of what a decorator was given; raises `InvalidRequest` or `InvalidDuration` where it cannot be meant."""
     changes: dict[str, Any] = {}
@@ -238,6 +240,8 @@ def retry_rule(
         changes["base"] = duration_text(base, "retry_base")
     if cap is not None:
         changes["cap"] = duration_text(cap, "retry_cap")
+    if errors is not None:
+        changes["errors"] = tuple(errors)
     if retry is None and not changes:
         return None
     rule = msgspec.structs.replace(retry or RetryRule(), **changes)
@@ -247,6 +251,32 @@ def retry_rule(
         rule = msgspec.structs.replace(rule, cap=format_duration(longest))
     validate(rule, "retry")
     return rule
+
+
+def on_error(
+    *errors: type[BaseException] | str,
+    retries: int | None = None,
+    backoff: Backoff | None = None,
+    base: DurationLike | None = None,
+    cap: DurationLike | None = None,
+    jitter: float | None = None,
+) -> ErrorRule:
+    """What failures by these exceptions, or by those derived from them, do instead of what the retry rule says.
+
+    A text is a pattern for the names of types, such as ``"app.mail.*"``. ``retries=0`` fails the job at once; what is
+    not given stays as the rule has it. Raises `InvalidRequest` where no error is named, `InvalidDuration`.
+    """
+    if not errors:
+        raise InvalidRequest("no error is named", path="errors", help="on_error(ValueError, retries=0)")
+    every = (Exception, BaseException)
+    return ErrorRule(
+        types=tuple(one if isinstance(one, str) else "**" if one in every else type_name(one) for one in errors),
+        retries=retries,
+        backoff=backoff,
+        base=None if base is None else duration_text(base, "base"),
+        cap=None if cap is None else duration_text(cap, "cap"),
+        jitter=jitter,
+    )
 
 
 def _priority(value: object) -> int:

@@ -151,3 +151,8 @@ def module_name(function: Callable[..., Any]) -> str:
         return str(spec.name)
     path = getattr(main, "__file__", None)
     return Path(path).stem if path else "main"
+
+
+def type_name(kind: type) -> str:
+    """What an error's type is called in what is told of it, and in retry rules."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{module_name(kind)}.{kind.__qualname__}"

@@ -162,6 +162,8 @@ class ErrorInfo(Wire, kw_only=True):
     type: Annotated[str, msgspec.Meta(max_length=200)]
     message: Annotated[str, msgspec.Meta(max_length=10_000)] = ""
     traceback: Annotated[str, msgspec.Meta(max_length=60_000)] = ""
+    bases: Annotated[list[Annotated[str, msgspec.Meta(max_length=200)]], msgspec.Meta(max_length=32)] = []
+    """The types it is derived from, nearest first; retry rules may name them."""
 
 
 class Attempt(Wire, kw_only=True):
@@ -238,7 +240,7 @@ class JobEvent(Wire, kw_only=True):
     number: int
     at: str
     type: str
-    """created, ready, started, step, held, decided, attempt_ended, cancel_requested, reopened, succeeded, failed, …"""
+    """created, ready, started, step, step_started, held, decided, attempt_ended, reopened, failed, …"""
     actor: str | None = None
     data: MaybeJson = None
 

@@ -56,7 +56,7 @@ def _known(value: msgspec.Raw, kind: inspect.Type) -> msgspec.Raw:
         value = _raw({name: _known(part, types[name]) for name, part in members.items() if name in types})
     elif isinstance(kind, inspect.DictType) and first == b"{":
         value = _raw({name: _known(part, kind.value_type) for name, part in _members.decode(value).items()})
-    elif isinstance(kind, inspect.ListType) and first == b"[":
+    elif isinstance(kind, inspect.ListType | inspect.VarTupleType) and first == b"[":
         value = _raw([_known(part, kind.item_type) for part in _items.decode(value)])
     return value
 
