@@ -23,13 +23,16 @@ def told(roost: Roost, *words: str) -> Any:
 
 
 def test_an_endpoints_life(roost: Roost) -> None:
-    made = roost("webhooks", "put", "cli", URL, "--event", "webhook_*", "--queue", "none.*")
+    filters = ("--event", "webhook_*", "--queue", "none.*", "--tag", "tenant=acme*")
+    made = roost("webhooks", "put", "cli", URL, *filters, "--ed25519")
     assert made.returncode == 0, made.stderr
     assert "whsec_" in made.stdout
     assert "not shown again" in made.stderr
     shown = roost("webhooks", "show", "cli")
     assert "whsec_" not in shown.stdout
     assert "webhook_*" in shown.stdout
+    assert "tenant=acme*" in shown.stdout
+    assert "whpk_" in shown.stdout
     assert [webhook["name"] for webhook in told(roost, "webhooks", "list")] == ["cli"]
 
     ping = told(roost, "webhooks", "test", "cli")
@@ -60,6 +63,7 @@ def test_an_endpoints_life(roost: Roost) -> None:
         (["put", "bad", "http://127.0.0.1/"], 1, "https"),
         (["put", "bad", "https://10.0.0.1/"], 1, "not public"),
         (["put", "bad", URL, "--event", "a b"], 1, "events"),
+        (["put", "bad", URL, "--tag", "a b=c"], 1, "tags"),
         (["replay", "cli"], 2, "--since"),
         (["replay", "cli", "--since", "yesterday"], 1, "since"),
         (["test", "nobody"], 3, "nobody"),

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from roost.domain.deliveries import RETRY_MS, Try, WebhookRule
+from roost.domain.signatures import new_signing_key, public_key
 from roost.engine.hooks import (
     AdvanceWebhook,
     DeleteSource,
@@ -25,8 +26,9 @@ from roost.engine.hooks import (
     Work,
     WorkDeliveries,
 )
-from roost.engine.protocol import Acted
+from roost.engine.protocol import Acted, Operation
 from roost.errors import NotFound
+from roost.wire.codec import timestamp
 from roost.wire.webhooks import DeliverySummary, ListDeliveries, Source, Webhook
 from tests.conformance.bench import Bench
 
@@ -37,9 +39,16 @@ LOCK = 30_000
 FIRST = "t1"
 
 
-def put(bench: Bench, name: str = "main", **more: Any) -> Webhook:
+def put(bench: Bench, name: str = "main", *, signing_key: str | None = None, **more: Any) -> Webhook:
     rule = WebhookRule(disable_after_ms=more.pop("disable_after_ms", 5 * DAY), **more)
-    action = PutWebhook(name=name, url="https://a.example/x", rule=rule, secret=f"whsec_{name}", position="0")
+    action = PutWebhook(
+        name=name,
+        url="https://a.example/x",
+        rule=rule,
+        secret=f"whsec_{name}",
+        signing_key=signing_key,
+        position="0",
+    )
     return msgspec.json.decode(bench.act(action).reply, type=Webhook)
 
 
@@ -212,12 +221,72 @@ def test_secrets_are_told_once_and_both_sign_during_a_rotation(bench: Bench) -> 
     assert (again.secret, again.events) == (None, ["failed"])
     advance(bench, 1, 2)
     assert take(bench, limit=1).secrets == ["whsec_main"]
-    rotated = bench.act(RotateWebhook(name="main", secret="whsec_new", overlap_ms=60_000))
-    assert msgspec.json.decode(rotated.reply, type=Webhook).secret == "whsec_new"
+    assert rotate(bench, "whsec_new", 60_000).secret == "whsec_new"
     assert bench.reader.webhook("main").secret is None
     assert take(bench, "t2").secrets == ["whsec_new", "whsec_main"]
     bench.tick(60_001)
     assert take(bench, "t3").secrets == ["whsec_new"]
+
+
+def rotate(bench: Bench, secret: str, overlap_ms: int) -> Webhook:
+    action = RotateWebhook(name="main", secret=secret, signing_key=new_signing_key(bytes(32)), overlap_ms=overlap_ms)
+    return msgspec.json.decode(bench.act(action).reply, type=Webhook)
+
+
+def test_a_second_rotation_keeps_its_word_to_the_first_and_one_without_overlap_ends_all(bench: Bench) -> None:
+    put(bench)
+    rotate(bench, "whsec_1", 60_000)
+    bench.tick(30_000)
+    assert rotate(bench, "whsec_2", 90_000).old_secret_until == timestamp(bench.now + 90_000)
+    assert take(bench, "t1").secrets == ["whsec_2", "whsec_1", "whsec_main"]
+    bench.tick(30_001)
+    assert take(bench, "t2").secrets == ["whsec_2", "whsec_1"]
+    # A secret that leaked must not sign for a moment longer, whatever was promised to it.
+    assert rotate(bench, "whsec_3", 0).old_secret_until is None
+    assert take(bench, "t3").secrets == ["whsec_3"]
+
+
+def test_a_key_beside_the_secret_comes_stays_changes_and_goes(bench: Bench) -> None:
+    assert put(bench).public_key is None
+    first, other = new_signing_key(bytes(range(32))), new_signing_key(bytes(range(1, 33)))
+    assert put(bench, signing_key=first).public_key == public_key(first)
+    assert put(bench, signing_key=other).public_key == public_key(first)
+    assert bench.reader.webhook("main").public_key == public_key(first)
+    assert take(bench).secrets == ["whsec_main", first]
+    second = new_signing_key(bytes(32))
+    assert rotate(bench, "whsec_new", 60_000).public_key == public_key(second)
+    assert take(bench, "t2").secrets == ["whsec_new", second, "whsec_main", first]
+    assert put(bench).public_key is None
+    assert "whsk_" not in bench.act(EnableWebhook(name="main")).reply
+    bench.tick(60_001)
+    assert take(bench, "t3").secrets == ["whsec_new"]
+
+
+def test_a_stored_answer_holds_no_secret_and_tells_it_while_it_is_used(bench: Bench) -> None:
+    rule = WebhookRule(disable_after_ms=DAY)
+    making = PutWebhook(name="main", url="https://a.example/x", rule=rule, secret="whsec_hidden", position="0")
+    source = PutSource(name="shop", queue="q", kind="k", scheme="standard", secrets=None, generated="whsec_concealed")
+    rotating = RotateWebhook(name="main", secret="whsec_covered", signing_key="", overlap_ms=60_000)
+    operations = [Operation(f"op-{place}", "f") for place in range(3)]
+    secrets = ["whsec_hidden", "whsec_concealed", "whsec_covered"]
+    actions: list[Any] = [making, source, rotating]
+
+    def told(action: Any, operation: Operation) -> str | None:
+        secret: str | None = msgspec.json.decode(bench.act(action, operation=operation).reply).get("secret")
+        return secret
+
+    for _ in range(2):
+        # Told again to whoever missed the answer: the old secret too, while it signs.
+        assert [told(*pair) for pair in zip(actions, operations, strict=True)] == secrets
+    with bench.reader._session() as session:  # type: ignore[attr-defined]
+        kept = session.query("SELECT answer FROM operation", {})
+    assert len(kept) == 3
+    assert not [answer for (answer,) in kept if any(secret in answer for secret in secrets)]
+    rotate(bench, "whsec_new", 0)
+    bench.act(DeleteSource(name="shop"))
+    assert [told(*pair) for pair in zip(actions, operations, strict=True)] == [None, None, None]
+    bench.act(DeleteWebhook(name="main"))
+    assert told(making, operations[0]) is None
 
 
 def test_replay(bench: Bench) -> None:
@@ -280,7 +349,7 @@ def test_delete_and_prune(bench: Bench) -> None:
         assert take(bench, name=name).deliveries == []
         for action in (
             DeleteWebhook(name=name), EnableWebhook(name=name), DisableWebhook(name=name),
-            RotateWebhook(name=name, secret="whsec_x", overlap_ms=0),
+            RotateWebhook(name=name, secret="whsec_x", signing_key="", overlap_ms=0),
             ReplayDeliveries(name=name, since=0, all=True, limit=1),
         ):  # fmt: skip
             problem = bench.act(action).problem

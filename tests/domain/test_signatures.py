@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from datetime import UTC, datetime
@@ -10,7 +11,15 @@ from typing import Any
 import pytest
 import standardwebhooks
 
-from roost.domain.signatures import TOLERANCE_MS, check_secret, new_secret, sign, verify
+from roost.domain.signatures import (
+    TOLERANCE_MS,
+    check_secret,
+    new_secret,
+    new_signing_key,
+    public_key,
+    sign,
+    verify,
+)
 from roost.errors import InvalidRequest, InvalidSignature
 
 SECONDS = 1_795_000_000
@@ -58,6 +67,33 @@ def test_while_a_secret_is_replaced_holders_of_either_can_verify() -> None:
     given = headers(seconds=now, signature=sign([OTHER, SECRET], "msg_1", now, BODY))
     for secret in (SECRET, OTHER):
         assert standardwebhooks.Webhook(secret).verify(BODY, given)
+
+
+@pytest.mark.feature("webhooks-out")
+def test_a_public_key_checks_what_its_private_key_signed_and_nothing_else() -> None:
+    private, other = new_signing_key(bytes(range(32))), new_signing_key(bytes(32))
+    # RFC 8032's own first pair, so that it is ed25519 and not something that only agrees with itself.
+    seed = base64.b64encode(bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")).decode()
+    shown = base64.b64encode(bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")).decode()
+    assert public_key(f"whsk_{seed}") == f"whpk_{shown}"
+    given = headers(signature=sign([SECRET, private], "msg_1", SECONDS, BODY))
+    # Who knows v1 alone is not disturbed, nor is who knows the public key alone.
+    assert [part.partition(",")[0] for part in given["webhook-signature"].split(" ")] == ["v1", "v1a"]
+    assert fits([SECRET], given)
+    assert fits([public_key(private)], given)
+    assert fits([public_key(other), public_key(private)], given)
+    assert not fits([public_key(other)], given)
+    assert not fits([public_key(private)], given, BODY + b" ")
+    assert not fits([public_key(private)], given, now=NOW + TOLERANCE_MS + 1_000)
+    # The public key is public: as a shared secret, or with the versions swapped, it opens nothing.
+    forged = hmac.new(base64.b64decode(public_key(private)[5:]), f"msg_1.{SECONDS}.".encode() + BODY, hashlib.sha256)
+    assert not fits([public_key(private)], headers(signature=f"v1,{base64.b64encode(forged.digest()).decode()}"))
+    swapped = given["webhook-signature"].replace("v1a,", "v2,").replace("v1,", "v1a,")
+    assert not fits([SECRET, public_key(private)], headers(signature=swapped))
+    check_secret("standard", public_key(private), "secrets[0]")
+    for wrong in ("whpk_", "whpk_AAAA", "whpk_%%%"):
+        with pytest.raises(InvalidRequest):
+            check_secret("standard", wrong, "secrets[0]")
 
 
 @pytest.mark.feature("webhooks-in")

@@ -76,6 +76,7 @@ def bases(facts: Facts) -> Bases:
         (contract.REOPEN_JOB, {"id": facts.held, "note": "n", "actor": "a"}),
     ]
     endpoint = {"events": ["failed"], "queues": ["q.*"], "kinds": ["k"], "include": ["result"], "disable_after": "5d"}
+    endpoint |= {"tags": {"env": "prod*"}, "ed25519": True}
     source = {"queue": "q", "kind": "{source}", "scheme": "github", "secrets": ["a secret or so"]}
     found += [
         (contract.PUT_WEBHOOK, {"name": "w", "url": "https://example.com/", "actor": "a", **endpoint}),

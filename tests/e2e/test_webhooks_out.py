@@ -17,11 +17,15 @@ URL = "https://receiver.invalid/hook"
 
 async def test_an_endpoints_life(app: roost.App, queue: str) -> None:
     webhooks = app.client.webhooks
-    made = await webhooks.put(queue, URL, events=["created"], queues=[queue], include=["result"])
+    made = await webhooks.put(
+        queue, URL, events=["created"], queues=[queue], tags={"env": "*"}, include=["result"], ed25519=True
+    )
+    assert (made.tags, (made.public_key or "")[:5]) == ({"env": "*"}, "whpk_")
     assert made.secret is not None
     assert made.secret.startswith("whsec_")
     again = await webhooks.put(queue, URL, events=["created"], queues=[queue], disable_after="2d")
     assert (again.secret, again.disable_after, again.include) == (None, "2d", [])
+    assert (again.tags, again.public_key) == (None, None)
     assert again.created_at == made.created_at
     assert queue in [webhook.name for webhook in await webhooks.list()]
     rotated = await webhooks.rotate(queue, overlap="1h")
@@ -49,6 +53,9 @@ async def test_the_same_call_again_tells_the_same_secret(app: roost.App, queue: 
     again = await app.client.webhooks.put(queue, URL, operation_id=f"put-{queue}")
     assert first.secret is not None
     assert again.secret == first.secret
+    # Not for ever: when the secret is used no more, nothing tells it.
+    await app.client.webhooks.rotate(queue, overlap="0s")
+    assert (await app.client.webhooks.put(queue, URL, operation_id=f"put-{queue}")).secret is None
     await app.client.webhooks.delete(queue)
 
 

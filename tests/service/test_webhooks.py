@@ -120,6 +120,26 @@ async def test_results_are_sent_where_they_are_asked_for(store: Store, make_runt
         assert "result" not in thin.messages[0].event["job"]
 
 
+async def test_an_endpoint_is_told_of_jobs_with_its_tags_alone(store: Store, make_runtime: MakeRuntime) -> None:
+    async with receiving() as receiver:
+        runtime = await make_runtime(store, host="thread", settings=OPEN)
+        await put(runtime, receiver.url, events=["created", "queue_*"], tags={"tenant": "acme*", "env": "prod"})
+        for tags in (
+            {"tenant": "acme-eu", "env": "prod", "more": "x"},
+            {"tenant": "acme-eu"},
+            {"tenant": "acme.eu", "env": "prod"},
+            {"tenant": "other", "env": "prod"},
+            None,
+        ):
+            await enqueue(runtime, tags=tags)
+        # About no job: it has no tags.
+        await runtime.handle(contract.PAUSE_QUEUE, PauseQueue(name="default"))
+        last = await enqueue(runtime, tags={"env": "prod", "tenant": "acme"})
+        await receiver.until(lambda messages: messages[-1].event["job"]["id"] == last if messages else False)
+        assert receiver.types == ["created", "created"]
+        assert (await get(runtime)).tags == {"tenant": "acme*", "env": "prod"}
+
+
 async def test_noise_is_sent_to_those_who_ask_for_it(memory_store: WatchedStore, make_runtime: MakeRuntime) -> None:
     from tests.service.calls import beat_one
 
@@ -333,14 +353,16 @@ async def test_a_stop_does_not_wait_for_those_who_hang(memory_store: WatchedStor
 async def test_both_secrets_sign_during_a_rotation(memory_store: WatchedStore, make_runtime: MakeRuntime) -> None:
     async with receiving() as receiver:
         runtime = await make_runtime(memory_store, settings=OPEN)
-        old = (await put(runtime, receiver.url, events=["created"])).secret
-        new = (await runtime.handle(contract.ROTATE_WEBHOOK, RotateWebhook(name="main"))).secret
-        assert old != new
+        made = await put(runtime, receiver.url, events=["created"], ed25519=True)
+        changed = await runtime.handle(contract.ROTATE_WEBHOOK, RotateWebhook(name="main"))
+        keys = [made.secret, made.public_key, changed.secret, changed.public_key]
+        assert len({*keys}) == 4
+        assert (await get(runtime)).public_key == changed.public_key
         await runtime.handle(contract.TEST_WEBHOOK, WebhookRef(name="main"))
         await receiver.until(bool)
         (message,) = receiver.messages
         assert message.event["type"] == "ping"
-        for secret in (old, new):
+        for secret in keys:
             assert secret is not None
             assert verify("standard", [secret], message.headers, message.body, int(time.time() * 1000))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from roost.cli import output, text, times
+from roost.cli import inputs, output, text, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
 from roost.cli.session import Session, paged, pass_session, reading, writing
@@ -64,7 +64,9 @@ def show_command(session: Session, name: str) -> None:
 @click.option("--event", "events", metavar="PATTERN", multiple=True, help="Types of events, such as failed; else all.")
 @click.option("--queue", "queues", metavar="PATTERN", multiple=True, help="Jobs of these queues alone: 'mail.*'.")
 @click.option("--kind", "kinds", metavar="PATTERN", multiple=True, help="Jobs of these kinds alone.")
+@click.option("--tag", metavar="KEY=PATTERN", multiple=True, help="Jobs with all these tags alone.")
 @click.option("--result", is_flag=True, help="Send the results of jobs that succeed, too.")
+@click.option("--ed25519", is_flag=True, help="Sign with a key too; receivers check with its public half.")
 @click.option("--disable-after", metavar="DURATION", default="5d", show_default=True, help="Give it up after so long.")
 @writing
 @pass_session
@@ -75,7 +77,9 @@ def put_command(
     events: tuple[str, ...],
     queues: tuple[str, ...],
     kinds: tuple[str, ...],
+    tag: tuple[str, ...],
     result: bool,
+    ed25519: bool,
     disable_after: str,
 ) -> None:
     """Create an endpoint, or edit it as a whole; a new one's secret is shown once."""
@@ -88,6 +92,8 @@ def put_command(
         events=[*events] or None,
         queues=[*queues] or None,
         kinds=[*kinds] or None,
+        tags=inputs.tags(tag),
+        ed25519=ed25519,
         include=["result"] if result else [],
         disable_after=disable_after,
         actor=session.who(),
@@ -97,11 +103,11 @@ def put_command(
 
 @command.command("rotate")
 @NAME
-@click.option("--overlap", metavar="DURATION", default="24h", show_default=True, help="The old secret signs so long.")
+@click.option("--overlap", metavar="DURATION", default="24h", show_default=True, help="Old ones sign so long.")
 @writing
 @pass_session
 def rotate_command(session: Session, name: str, overlap: str) -> None:
-    """Give an endpoint a new secret, shown once."""
+    """Give an endpoint a new secret, shown once, and a new key where it has one."""
     from roost.wire.contract import ROTATE_WEBHOOK
     from roost.wire.webhooks import RotateWebhook
 
@@ -280,18 +286,20 @@ def _show(session: Session, webhook: Webhook) -> None:
         output.fields(
             [
                 ("secret", webhook.secret),
+                ("public key", webhook.public_key),
                 ("state", _state(webhook)),
                 ("since", times.full(webhook.disabled_at or webhook.failing_since)),
                 ("failures", webhook.failures or ""),
                 ("events", ", ".join(webhook.events or ())),
                 ("queues", ", ".join(webhook.queues or ())),
                 ("kinds", ", ".join(webhook.kinds or ())),
+                ("tags", ", ".join(f"{key}={pattern}" for key, pattern in (webhook.tags or {}).items())),
                 ("include", ", ".join(webhook.include)),
                 ("given up after", webhook.disable_after),
                 ("pending", webhook.pending),
                 ("succeeded", webhook.succeeded),
                 ("failed", webhook.failed),
-                ("old secret until", times.full(webhook.old_secret_until)),
+                ("old keys until", times.full(webhook.old_secret_until)),
                 ("changed", times.full(webhook.changed_at)),
             ]
         )

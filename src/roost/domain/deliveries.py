@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
 import msgspec
 
-from roost.domain.globs import matches_any
+from roost.domain.globs import matches, matches_any
 
 RETRY_MS = (
     5_000,
@@ -37,6 +38,8 @@ class WebhookRule(msgspec.Struct, frozen=True, kw_only=True):
     events: list[str] | None = None
     queues: list[str] | None = None
     kinds: list[str] | None = None
+    tags: dict[str, str] | None = None
+    """Patterns of values by their keys: a job has all of them."""
     include: list[str] = []
     disable_after_ms: int
 
@@ -46,6 +49,32 @@ class WebhookRule(msgspec.Struct, frozen=True, kw_only=True):
             patterns is None or (name is not None and matches_any(patterns, name))
             for patterns, name in ((self.events, type), (self.queues, queue), (self.kinds, kind))
         )
+
+    def tagged(self, tags: Mapping[str, str]) -> bool:
+        """Whether a job with these tags is meant."""
+        return all(key in tags and matches(pattern, tags[key]) for key, pattern in (self.tags or {}).items())
+
+
+class OldKey(msgspec.Struct, frozen=True, array_like=True):
+    """A secret or private key that was replaced, and until when it signs beside its successor."""
+
+    secret: str
+    until: int
+
+
+MOST_OLD = 8
+"""Old keys of an endpoint; beyond them the oldest end early."""
+
+
+def rotated(old: list[OldKey], current: list[str], overlap_ms: int, now: int) -> list[OldKey]:
+    """The keys that sign beside new ones: the ``current`` ones for ``overlap_ms``, older ones as long as they had.
+
+    Without an overlap all of them end: somebody who must not has one.
+    """
+    if overlap_ms == 0:
+        return []
+    kept = [key for key in old if key.until > now]
+    return [*(OldKey(secret, now + overlap_ms) for secret in current), *kept][:MOST_OLD]
 
 
 class Try(msgspec.Struct, frozen=True, array_like=True):

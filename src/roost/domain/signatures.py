@@ -1,7 +1,8 @@
 """Signatures of webhooks, made and checked: Standard Webhooks, GitHub's and Stripe's.
 
 All are HMAC-SHA-256 over the raw bytes of the body, compared in constant time; several secrets are valid while one is
-replaced by the next. Where a scheme signs a time, a message from outside five minutes is refused.
+replaced by the next. Where a scheme signs a time, a message from outside five minutes is refused. Standard Webhooks
+knows ed25519 too (``v1a``): who holds the public key alone can check a message, and make none.
 """
 
 from __future__ import annotations
@@ -11,15 +12,22 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from roost.errors import InvalidRequest, InvalidSignature
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
 Scheme = Literal["standard", "github", "stripe", "none"]
 
 PREFIX = "whsec_"
+PRIVATE, PUBLIC = "whsk_", "whpk_"
+"""Of ed25519 keys, as Standard Webhooks write them."""
+KEY_BYTES = 32
 LEAST_BYTES, MOST_BYTES = 24, 64
 TOLERANCE_MS = 300_000
 _LONGEST_ID = 256
@@ -40,9 +48,24 @@ def new_secret(random: bytes) -> str:
     return PREFIX + base64.b64encode(random).decode()
 
 
+def new_signing_key(random: bytes) -> str:
+    """A private ed25519 key of 32 ``random`` bytes."""
+    if len(random) != KEY_BYTES:
+        raise ValueError(f"{len(random)} bytes make no key")
+    return PRIVATE + base64.b64encode(random).decode()
+
+
+def public_key(private: str) -> str:
+    """What checks the signatures of a private key, as users are shown it."""
+    return PUBLIC + base64.b64encode(_private(private).public_key().public_bytes_raw()).decode()
+
+
 def check_secret(scheme: Scheme, secret: str, path: str) -> None:
     """Refuse what cannot be a secret of ``scheme``; raises `InvalidRequest` with ``path``."""
-    if scheme == "standard":
+    if scheme == "standard" and secret.startswith(PUBLIC):
+        if _public(secret) is None:
+            raise InvalidRequest("the key is not one of ed25519", path=path, help="whpk_ and 32 bytes in base64")
+    elif scheme == "standard":
         size = len(_key(secret) or b"")
         if not LEAST_BYTES <= size <= MOST_BYTES:
             raise InvalidRequest(
@@ -53,9 +76,15 @@ def check_secret(scheme: Scheme, secret: str, path: str) -> None:
 
 
 def sign(secrets: Iterable[str], id: str, seconds: int, body: bytes) -> str:
-    """The ``webhook-signature`` header: one signature for each secret; ``seconds`` is the time of sending."""
+    """The ``webhook-signature`` header: a signature for each secret and private key; ``seconds`` is when it is sent."""
     content = b"%s.%d.%s" % (id.encode(), seconds, body)
-    return " ".join(f"v1,{_base64(_key(secret) or b'', content)}" for secret in secrets)
+    return " ".join(_signature(secret, content) for secret in secrets)
+
+
+def _signature(secret: str, content: bytes) -> str:
+    if secret.startswith(PRIVATE):
+        return f"v1a,{base64.b64encode(_private(secret).sign(content)).decode()}"
+    return f"v1,{_base64(_key(secret) or b'', content)}"
 
 
 def verify(scheme: Scheme, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now: int) -> Signed:
@@ -79,9 +108,14 @@ def _verify_standard(secrets: Sequence[str], headers: Mapping[str, str], body: b
         raise _refused("the webhook-id is malformed")
     seconds = _timely(sent, now)
     content = b"%s.%d.%s" % (id.encode(), seconds, body)
-    signatures = [value for version, _, value in (part.partition(",") for part in given.split(" ")) if version == "v1"]
-    wanted = [_base64(key, content) for secret in secrets if (key := _key(secret))]
-    _check_any(signatures, wanted)
+    parts = [(version, value) for version, _, value in (part.partition(",") for part in given.split(" "))]
+    if len(parts) > _MOST_SIGNATURES:
+        raise _refused("there are too many signatures")
+    public = [known for secret in secrets if (known := _public(secret)) is not None]
+    if any(_is_signed(key, value, content) for key in public for version, value in parts if version == "v1a"):
+        return Signed(id)
+    shared = [key for secret in secrets if not secret.startswith(PUBLIC) and (key := _key(secret))]
+    _check_any([value for version, value in parts if version == "v1"], [_base64(key, content) for key in shared])
     return Signed(id)
 
 
@@ -158,6 +192,37 @@ def _key(secret: str) -> bytes | None:
         return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
         return None
+
+
+@lru_cache(maxsize=256)
+def _private(key: str) -> Ed25519PrivateKey:
+    # Loaded by those who sign with it: the library is large, and most never do.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(base64.b64decode(key.removeprefix(PRIVATE), validate=True))
+
+
+@lru_cache(maxsize=256)
+def _public(key: str) -> Ed25519PublicKey | None:
+    """The public key that is written so; None where it is none."""
+    if not key.startswith(PUBLIC):
+        return None
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(key.removeprefix(PUBLIC), validate=True))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _is_signed(key: Ed25519PublicKey, signature: str, content: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature as Refused
+
+    try:
+        key.verify(base64.b64decode(signature, validate=True), content)
+    except (Refused, binascii.Error, ValueError):
+        return False
+    return True
 
 
 def _base64(key: bytes, content: bytes) -> str:

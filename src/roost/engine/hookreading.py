@@ -67,6 +67,14 @@ class SqlHookReader:
                 raise missing_delivery(id)
             return hookrows.delivery(found[0], session.rows("delivery_attempt_rows", id=id))
 
+    def tags(self, ids: list[int]) -> dict[int, dict[str, str]]:
+        """The tags of those jobs that have any."""
+        found: dict[int, dict[str, str]] = {}
+        with self._session() as session:
+            for job, key, value in session.rows("webhook_tags", ids=pack(ids)):
+                found.setdefault(job, {})[key] = value
+        return found
+
     def results(self, ids: list[int]) -> dict[int, str]:
         """The results, as JSON texts, of those jobs that have one."""
         with self._session() as session:

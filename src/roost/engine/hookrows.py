@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from roost.domain.deliveries import WebhookRule
+from roost.domain.deliveries import OldKey, WebhookRule
 from roost.domain.duration import format_duration
+from roost.domain.signatures import public_key
 from roost.engine.hooks import Cursor, SourceFacts
 from roost.engine.rows import Row, time
 from roost.errors import NotFound
@@ -14,6 +15,7 @@ from roost.wire.webhooks import Delivery, DeliveryAttempt, DeliverySummary, Sour
 
 _rule = msgspec.json.Decoder(WebhookRule)
 _secrets = msgspec.json.Decoder(list[str])
+_old_keys = msgspec.json.Decoder(list[OldKey])
 
 
 def webhook(row: Row) -> Webhook:
@@ -25,10 +27,11 @@ def webhook(row: Row) -> Webhook:
         events=rule.events,
         queues=rule.queues,
         kinds=rule.kinds,
+        tags=rule.tags,
         include=rule.include,
         disable_after=format_duration(rule.disable_after_ms),
         enabled=row[4] is None,
-        old_secret_until=time(row[3]),
+        old_secret_until=time(max((key.until for key in _old_keys.decode(row[3])), default=None)),
         disabled_at=time(row[4]),
         disabled_reason=row[5],
         failures=row[6],
@@ -38,6 +41,7 @@ def webhook(row: Row) -> Webhook:
         created_at=timestamp(row[10]),
         changed_at=timestamp(row[11]),
         pending=row[12],
+        public_key=None if row[13] is None else public_key(row[13]),
     )
 
 

@@ -16,13 +16,17 @@ class HookAction(msgspec.Struct, tag=True, kw_only=True):
 
 
 class PutWebhook(HookAction, tag=True, kw_only=True):
-    """``secret`` and ``position`` are for a new endpoint: what it starts with."""
+    """``secret`` and ``position`` are for a new endpoint: what it starts with.
+
+    ``signing_key`` is for one that has none; None: it shall have none.
+    """
 
     name: str
     url: str
     rule: WebhookRule
     secret: str
     position: str
+    signing_key: str | None = None
     actor: str = ""
 
 
@@ -45,8 +49,11 @@ class DisableWebhook(HookAction, tag=True, kw_only=True):
 
 
 class RotateWebhook(HookAction, tag=True, kw_only=True):
+    """``signing_key`` is for an endpoint that has one."""
+
     name: str
     secret: str
+    signing_key: str
     overlap_ms: int
     actor: str = ""
 
@@ -102,6 +109,7 @@ class Work(msgspec.Struct):
 
     url: str = ""
     secrets: list[str] = []
+    """Secrets and private keys, the newest first."""
     deliveries: list[Taken] = []
 
 
@@ -195,6 +203,10 @@ class HookReader(Protocol):
 
     def deliveries(self, query: ListDeliveries) -> DeliveryPage: ...
     def delivery(self, id: int) -> Delivery: ...
+    def tags(self, ids: list[int]) -> dict[int, dict[str, str]]:
+        """The tags of those jobs that have any."""
+        ...
+
     def results(self, ids: list[int]) -> dict[int, str]:
         """The results, as JSON texts, of those jobs that have one."""
         ...

@@ -554,6 +554,8 @@ class Acted(msgspec.Struct, array_like=True):
     more: bool = False
     """The limit was reached: there is more to do at once."""
     problem: Problem | None = None
+    kept: str | None = None
+    """What is remembered for a repeated call instead of ``reply``, where that holds a secret."""
 
 
 class Engine(Protocol):

@@ -128,7 +128,7 @@ class Dispatcher:
             except CursorTooOld as error:
                 log.error("events for the webhook %s were deleted before they were sent: %s", cursor.name, error)
                 page, lost = await core.feed.read(None, limit), True
-        found = [event for event in page.events if wants(cursor, event)]
+        found = await self._tagged(cursor, [event for event in page.events if wants(cursor, event)])
         place.seen = page.cursor
         stored = parse_position(place.stored)
         quiet = now - place.stored_at < QUIET_MS and place.seen.seq - stored.seq < QUIET_ROWS
@@ -147,6 +147,14 @@ class Dispatcher:
             place.stored, place.stored_at = position, now
         again = now if page.more else now + GAP_MS if page.gap else None
         return again, bool(found)
+
+    async def _tagged(self, cursor: Cursor, events: list[Happening]) -> list[Happening]:
+        """Those of ``events`` whose jobs have the tags that the endpoint asks for."""
+        ids = {event.job for event in events if event.job is not None} if cursor.rule.tags else set()
+        if not ids:
+            return [] if cursor.rule.tags else events
+        tags = await self._core.read(self._core.reader.tags, sorted(ids))
+        return [event for event in events if event.job in tags and cursor.rule.tagged(tags[event.job])]
 
     async def _deliveries(self, cursor: Cursor, events: list[Happening]) -> list[NewDelivery]:
         results: dict[int, str] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from roost.domain.deliveries import WebhookRule
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name
-from roost.domain.signatures import new_secret
+from roost.domain.signatures import new_secret, new_signing_key
 from roost.domain.targets import Allowed, parse
 from roost.engine import hooks
 from roost.engine.hooks import NewDelivery
@@ -54,6 +54,8 @@ async def put(core: Core, request: PutWebhook, call: CallInfo) -> Webhook:
     disable_after_ms = parse_duration(request.disable_after, path="disable_after")
     if disable_after_ms < SHORTEST_DISABLE_MS:
         raise InvalidRequest("an endpoint may fail for an hour", path="disable_after", help="give 1h at least")
+    for key in request.tags or ():
+        check_name(key, "tags")
     action = hooks.PutWebhook(
         name=request.name,
         url=request.url,
@@ -61,10 +63,12 @@ async def put(core: Core, request: PutWebhook, call: CallInfo) -> Webhook:
             events=request.events,
             queues=request.queues,
             kinds=request.kinds,
+            tags=request.tags or None,
             include=list(request.include),
             disable_after_ms=disable_after_ms,
         ),
         secret=made_secret(core),
+        signing_key=made_key(core) if request.ed25519 else None,
         position=str(await core.feed.newest()),
         actor=request.actor or call.actor,
     )
@@ -75,7 +79,11 @@ async def rotate(core: Core, request: RotateWebhook, call: CallInfo) -> Webhook:
     """Give an endpoint a new secret, which is in the answer; raises `NotFound`."""
     overlap_ms = parse_duration(request.overlap, path="overlap")
     action = hooks.RotateWebhook(
-        name=request.name, secret=made_secret(core), overlap_ms=overlap_ms, actor=request.actor or call.actor
+        name=request.name,
+        secret=made_secret(core),
+        signing_key=made_key(core),
+        overlap_ms=overlap_ms,
+        actor=request.actor or call.actor,
     )
     return await core.act(action, Webhook, name="webhooks.rotate", request=request, call=call)
 
@@ -138,4 +146,13 @@ async def replay_since(core: Core, request: ReplayDeliveries, call: CallInfo) ->
 
 def made_secret(core: Core) -> str:
     """A new secret of 32 random bytes."""
-    return new_secret(bytes.fromhex(core.ids.token() + core.ids.token()))
+    return new_secret(_random(core))
+
+
+def made_key(core: Core) -> str:
+    """A new private key."""
+    return new_signing_key(_random(core))
+
+
+def _random(core: Core) -> bytes:
+    return bytes.fromhex(core.ids.token() + core.ids.token())

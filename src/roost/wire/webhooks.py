@@ -18,6 +18,8 @@ from roost.wire.jobs import Duration, JobId
 Actor = Annotated[str, msgspec.Meta(max_length=200)]
 Globs = Annotated[list[Glob], msgspec.Meta(min_length=1, max_length=64)]
 Secret = Annotated[str, msgspec.Meta(min_length=8, max_length=256)]
+TagPattern = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+TagPatterns = Annotated[dict[str, TagPattern], msgspec.Meta(max_length=16)]
 
 
 class PutWebhook(Wire, kw_only=True):
@@ -35,6 +37,10 @@ class PutWebhook(Wire, kw_only=True):
     """What concerns these queues alone."""
     kinds: Globs | None = None
     """Jobs of these kinds alone."""
+    tags: TagPatterns | None = None
+    """Jobs that have all these tags alone, as they are when the event is read: ``{"tenant": "acme*"}``."""
+    ed25519: bool = False
+    """Sign with ed25519 too (``v1a`` beside ``v1``): whoever checks with the public key can make no message himself."""
     include: Annotated[list[Literal["result"]], msgspec.Meta(max_length=1)] = []
     """What is sent beside the names and states of things."""
     disable_after: Duration = "5d"
@@ -50,6 +56,7 @@ class Webhook(Wire, kw_only=True):
     events: list[str] | None = None
     queues: list[str] | None = None
     kinds: list[str] | None = None
+    tags: dict[str, str] | None = None
     include: list[str] = []
     disable_after: Duration
     enabled: bool = True
@@ -67,7 +74,9 @@ class Webhook(Wire, kw_only=True):
     failed: int = 0
     """Deliveries that were given up."""
     old_secret_until: str | None = None
-    """The secret before this one signs until then, too."""
+    """Secrets and keys before these sign until then, too."""
+    public_key: str | None = None
+    """What checks its ``v1a`` signatures, where it has them; no secret."""
     created_at: str
     changed_at: str
     secret: str | None = None
@@ -85,7 +94,10 @@ class WebhookRef(Wire, kw_only=True):
 
 
 class RotateWebhook(Wire, kw_only=True):
-    """Give an endpoint a new secret; the old one signs beside it for ``overlap``."""
+    """Give an endpoint a new secret, and a new key where it has one; the old ones sign beside them for ``overlap``.
+
+    With an overlap of ``0s`` all old ones end at once, those of earlier rotations too.
+    """
 
     name: Name = ""
     overlap: Duration = "24h"
@@ -189,7 +201,10 @@ class PutSource(Wire, kw_only=True):
     scheme: Scheme = "standard"
     """Who signs how; ``none`` takes anything from anybody."""
     secrets: Annotated[list[Secret], msgspec.Meta(min_length=1, max_length=4)] | None = None
-    """The sender's; several while one replaces the other. A new ``standard`` source without any is given one."""
+    """The sender's; several while one replaces the other. A new ``standard`` source without any is given one.
+
+    Of a ``standard`` sender who signs with ed25519 his public key, ``whpk_…``.
+    """
     actor: Actor = ""
 
 

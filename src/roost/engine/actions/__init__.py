@@ -82,11 +82,12 @@ def act(transaction: Transaction, call: Call, rng: Callable[[], float]) -> Acted
         if isinstance(before, Problem):
             return Acted("", Effects(), problem=before)
         if before is not None:
-            return Acted(before, Effects())
+            return Acted(webhooks.recalled(transaction, call.action, before), Effects())
     transaction.facts.clear()
     acted = _act(transaction, call.action, call.now, rng)
     if operation:
-        transaction.run("operations_put", rows=pack([(operation.id, operation.fingerprint, acted.reply)]), now=call.now)
+        kept = acted.reply if acted.kept is None else acted.kept
+        transaction.run("operations_put", rows=pack([(operation.id, operation.fingerprint, kept)]), now=call.now)
     acted.effects.fed = feed.write(transaction, call.now)
     return acted
 

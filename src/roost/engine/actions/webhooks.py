@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import msgspec
 
-from roost.domain.deliveries import GONE, Health, Try, WebhookRule, judge
+from roost.domain.deliveries import GONE, Health, OldKey, Try, WebhookRule, judge, rotated
 from roost.engine import hookrows
 from roost.engine.driver import Transaction
 from roost.engine.hookrows import missing_delivery, missing_source, missing_webhook
@@ -29,12 +30,12 @@ from roost.engine.hooks import (
     Work,
     WorkDeliveries,
 )
-from roost.engine.protocol import Acted, Effects
+from roost.engine.protocol import Acted, Action, Effects
 from roost.engine.work.moves import record
 from roost.engine.work.texts import pack, unpack
 from roost.errors import Conflict, InvalidRequest
 from roost.wire.codec import encode
-from roost.wire.webhooks import Delivery, Replayed, Webhook
+from roost.wire.webhooks import Delivery, Replayed, Source, Webhook
 
 
 class WebhookFacts(msgspec.Struct):
@@ -43,8 +44,8 @@ class WebhookFacts(msgspec.Struct):
     url: str
     rule: str
     secret: str
-    old_secret: str | None
-    old_secret_until: int | None
+    signing_key: str | None
+    old_keys: str
     disabled_at: int | None
     failures: int
     failing_since: int | None
@@ -52,6 +53,7 @@ class WebhookFacts(msgspec.Struct):
 
 _facts = msgspec.json.Decoder(WebhookFacts)
 _rule = msgspec.json.Decoder(WebhookRule)
+_old_keys = msgspec.json.Decoder(list[OldKey])
 
 
 def act(transaction: Transaction, action: HookAction, now: int, rng: Callable[[], float]) -> Acted:
@@ -97,6 +99,7 @@ def _put(transaction: Transaction, action: PutWebhook, now: int) -> Acted:
         url=action.url,
         rule=msgspec.json.encode(action.rule).decode(),
         secret=action.secret,
+        signing_key=action.signing_key,
         position=action.position,
         now=now,
     )
@@ -133,17 +136,59 @@ def _set_disabled(transaction: Transaction, name: str, reason: str, actor: str, 
 
 
 def _rotate(transaction: Transaction, action: RotateWebhook, now: int) -> Acted:
-    until = now + action.overlap_ms
-    if not transaction.run("webhook_rotate", name=action.name, secret=action.secret, until=until, now=now):
-        raise missing_webhook(action.name)
+    facts = _locked(transaction, action.name)
+    old = rotated(_old_keys.decode(facts.old_keys), _current(facts), action.overlap_ms, now)
+    transaction.run(
+        "webhook_rotate",
+        name=action.name,
+        secret=action.secret,
+        signing_key=None if facts.signing_key is None else action.signing_key,
+        old_keys=pack(old),
+        now=now,
+    )
     _record(transaction, "webhook_rotated", action.name, action.actor, now)
     return _told(transaction, action.name, secret=action.secret)
 
 
+def _current(facts: WebhookFacts) -> list[str]:
+    return [facts.secret] if facts.signing_key is None else [facts.secret, facts.signing_key]
+
+
 def _told(transaction: Transaction, name: str, secret: str | None = None) -> Acted:
-    webhook: Webhook = hookrows.webhook(transaction.row("webhook_row", name=name))
-    webhook.secret = secret
-    return Acted(encode(webhook).decode(), Effects(), 1)
+    return _once(hookrows.webhook(transaction.row("webhook_row", name=name)), secret)
+
+
+def _once(told: Webhook | Source, secret: str | None) -> Acted:
+    """An answer with a secret, which is not kept: of the answer that is, the secret is only a hash."""
+    told.secret = secret
+    reply = encode(told).decode()
+    if secret is None:
+        return Acted(reply, Effects(), 1)
+    told.secret = _hash(secret)
+    return Acted(reply, Effects(), 1, kept=encode(told).decode())
+
+
+def _hash(secret: str) -> str:
+    return "sha256:" + hashlib.sha256(secret.encode()).hexdigest()
+
+
+def recalled(transaction: Transaction, action: Action, kept: str) -> str:
+    """The answer to a repeated call: with the secret it told, where that one is still in use."""
+    told: Webhook | Source
+    match action:
+        case PutWebhook() | RotateWebhook():
+            told = msgspec.json.decode(kept, type=Webhook)
+            text = transaction.one("webhook_facts", name=action.name)
+            facts = None if text is None else _facts.decode(text)
+            used = [] if facts is None else [facts.secret, *(key.secret for key in _old_keys.decode(facts.old_keys))]
+        case PutSource():
+            told = msgspec.json.decode(kept, type=Source)
+            found = transaction.rows("source_row", name=action.name)
+            used = hookrows.source_facts(found[0]).secrets if found else []
+        case _:
+            return kept
+    told.secret = next((secret for secret in used if _hash(secret) == told.secret), None)
+    return encode(told).decode()
 
 
 def _locked(transaction: Transaction, name: str) -> WebhookFacts:
@@ -203,10 +248,8 @@ def _work(transaction: Transaction, action: WorkDeliveries, now: int, rng: Calla
     if due:
         ids = pack([each.id for each in due])
         transaction.run("delivery_lock", ids=ids, token=action.token, until=now + action.lock_ms)
-    secrets = [facts.secret]
-    if facts.old_secret is not None and facts.old_secret_until is not None and facts.old_secret_until > now:
-        secrets.append(facts.old_secret)
-    work = Work(url=facts.url, secrets=secrets, deliveries=due)
+    old = [key.secret for key in _old_keys.decode(facts.old_keys) if key.until > now]
+    work = Work(url=facts.url, secrets=[*_current(facts), *old], deliveries=due)
     return Acted(encode(work).decode(), Effects(), len(due))
 
 
@@ -315,9 +358,7 @@ def _put_source(transaction: Transaction, action: PutSource, now: int) -> Acted:
         now=now,
     )
     record(transaction, [(None, "source_put", action.actor, {"source": action.name})], now)
-    source = hookrows.source(transaction.row("source_row", name=action.name))
-    source.secret = made
-    return Acted(encode(source).decode(), Effects(), 1)
+    return _once(hookrows.source(transaction.row("source_row", name=action.name)), made)
 
 
 def _delete_source(transaction: Transaction, action: DeleteSource, now: int) -> Acted:

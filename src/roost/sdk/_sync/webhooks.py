@@ -57,14 +57,18 @@ class Webhooks:
         events: Iterable[str] | None = None,
         queues: Iterable[str] | None = None,
         kinds: Iterable[str] | None = None,
+        tags: Mapping[str, str] | None = None,
         include: Iterable[Literal["result"]] = (),
+        ed25519: bool = False,
         disable_after: str = "5d",
         actor: str = "",
         operation_id: str | None = None,
     ) -> Webhook:
         """Create an endpoint or edit it as a whole; a new one's ``secret`` is told this once.
 
-        ``events``, ``queues`` and ``kinds`` are patterns: ``*`` is any text without ``.`` and ``/``, ``**`` any text.
+        ``events``, ``queues``, ``kinds`` and the values of ``tags`` (of which a job has all) are patterns: ``*`` is any
+        text without ``.`` and ``/``, ``**`` any text. ``ed25519`` signs with a key too, whose public half is in the
+        answer's ``public_key``.
         """
         request = PutWebhook(
             name=name,
@@ -72,14 +76,16 @@ class Webhooks:
             events=None if events is None else [*events],
             queues=None if queues is None else [*queues],
             kinds=None if kinds is None else [*kinds],
+            tags=None if tags is None else dict(tags),
             include=[*include],
+            ed25519=ed25519,
             disable_after=disable_after,
             actor=actor,
         )
         return self._client.call(contract.PUT_WEBHOOK, request, operation_id)
 
     def rotate(self, name: str, *, overlap: str = "24h", actor: str = "", operation_id: str | None = None) -> Webhook:
-        """Give it a new ``secret``, told this once; the old one signs beside it for ``overlap``."""
+        """Give it a new ``secret``, told this once; the old ones sign beside it for ``overlap``, with ``0s`` none."""
         request = RotateWebhook(name=name, overlap=overlap, actor=actor)
         return self._client.call(contract.ROTATE_WEBHOOK, request, operation_id)
 

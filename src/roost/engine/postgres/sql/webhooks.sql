@@ -1,8 +1,10 @@
 -- name: webhook_put
--- A new endpoint starts with this secret and place; one that is there keeps its own.
-INSERT INTO webhook (name, url, rule, secret, position, created_at, changed_at)
-VALUES (:name, :url, :rule, :secret, :position, :now, :now)
-ON CONFLICT (name) DO UPDATE SET url = excluded.url, rule = excluded.rule, changed_at = excluded.changed_at;
+-- A new endpoint starts with this secret, key and place; one that is there keeps its own.
+INSERT INTO webhook (name, url, rule, secret, signing_key, position, created_at, changed_at)
+VALUES (:name, :url, :rule, :secret, :signing_key, :position, :now, :now)
+ON CONFLICT (name) DO UPDATE SET url = excluded.url, rule = excluded.rule, changed_at = excluded.changed_at,
+  signing_key = CASE WHEN excluded.signing_key IS NULL THEN NULL
+    ELSE coalesce(webhook.signing_key, excluded.signing_key) END;
 
 -- name: webhook_exists
 SELECT count(*) FROM webhook WHERE name = :name;
@@ -26,19 +28,21 @@ UPDATE webhook SET disabled_at = :now, disabled_reason = :reason, changed_at = :
 WHERE name = :name AND disabled_at IS NULL;
 
 -- name: webhook_rotate
-UPDATE webhook SET old_secret = secret, old_secret_until = :until, secret = :secret, changed_at = :now
+UPDATE webhook SET secret = :secret, signing_key = :signing_key, old_keys = :old_keys, changed_at = :now
 WHERE name = :name;
 
 -- name: webhook_row
-SELECT name, url, rule, old_secret_until, disabled_at, disabled_reason, failures, failing_since, succeeded, failed,
+SELECT name, url, rule, old_keys, disabled_at, disabled_reason, failures, failing_since, succeeded, failed,
   created_at, changed_at,
-  (SELECT count(*) FROM (SELECT 1 FROM webhook_delivery d WHERE d.webhook = w.name AND d.state = 'pending' LIMIT 10000) counted)
+  (SELECT count(*) FROM (SELECT 1 FROM webhook_delivery d WHERE d.webhook = w.name AND d.state = 'pending' LIMIT 10000) counted),
+  signing_key
 FROM webhook w WHERE name = :name;
 
 -- name: webhook_rows
-SELECT name, url, rule, old_secret_until, disabled_at, disabled_reason, failures, failing_since, succeeded, failed,
+SELECT name, url, rule, old_keys, disabled_at, disabled_reason, failures, failing_since, succeeded, failed,
   created_at, changed_at,
-  (SELECT count(*) FROM (SELECT 1 FROM webhook_delivery d WHERE d.webhook = w.name AND d.state = 'pending' LIMIT 10000) counted)
+  (SELECT count(*) FROM (SELECT 1 FROM webhook_delivery d WHERE d.webhook = w.name AND d.state = 'pending' LIMIT 10000) counted),
+  signing_key
 FROM webhook w ORDER BY name;
 
 -- name: webhook_cursors
@@ -48,8 +52,8 @@ SELECT name, rule, position,
 FROM webhook w WHERE disabled_at IS NULL ORDER BY name;
 
 -- name: webhook_facts
-SELECT json_build_object('url', url, 'rule', rule, 'secret', secret, 'old_secret', old_secret,
-  'old_secret_until', old_secret_until, 'disabled_at', disabled_at, 'failures', failures,
+SELECT json_build_object('url', url, 'rule', rule, 'secret', secret, 'signing_key', signing_key, 'old_keys', old_keys,
+  'disabled_at', disabled_at, 'failures', failures,
   'failing_since', failing_since)::text
 FROM webhook WHERE name = :name
 FOR UPDATE;
@@ -148,6 +152,9 @@ DELETE FROM webhook_attempt WHERE delivery_id = ANY (translate(:ids, '[]', '{}')
 
 -- name: delivery_prune
 DELETE FROM webhook_delivery WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND finished_at IS NOT NULL;
+
+-- name: webhook_tags
+SELECT job_id, key, value FROM job_tag WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 
 -- name: webhook_results
 SELECT job_id, result FROM job_result WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]);

@@ -1,0 +1,8 @@
+-- Endpoints that sign with ed25519 too, and whose secrets can be replaced again before the last ones have ended: old_keys
+-- is a JSON list of [secret, until].
+
+ALTER TABLE webhook ADD COLUMN signing_key TEXT;
+ALTER TABLE webhook ADD COLUMN old_keys TEXT NOT NULL DEFAULT '[]';
+UPDATE webhook SET old_keys = json_array(json_array(old_secret, old_secret_until)) WHERE old_secret IS NOT NULL;
+ALTER TABLE webhook DROP COLUMN old_secret;
+ALTER TABLE webhook DROP COLUMN old_secret_until;
