@@ -76,7 +76,7 @@ async def test_jq_runs_in_a_child_that_has_little(app: roost.App, queue: str) ->
     assert len((await client.jobs.search(query, jq=".input.n, .queue")).jobs) == 3
     hostile = [
         ".input.n | (", "def f: f; f", "[range(1e12)]", "[limit(1e9;repeat(0))]", 'input_filename as $x | "a" * 1e9',
-        '1) | ("x" ; 2', "error",   '@base32d', "halt_error",
+        '1) | ("x" ; 2', "error",   '@base32d', "halt_error", '"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!" | test("(a+)+$")',
     ]  # fmt: skip
     for program in hostile:
         with pytest.raises(InvalidRequest) as refused:
