@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 from roost.cli import checks
 from roost.cli.checks_postgres import durability
 from roost.cli.main import main
+from roost.engine.sqlite.owner import Owner
 
 SAFE = {
     "fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "synchronous_standby_names": "FIRST 1 (b)",
@@ -65,3 +68,15 @@ def test_files_that_cannot_be_trusted(tmp_path: Path) -> None:
     assert "every account may look into it" in result.stdout
     assert "is not an SQLite database" in result.stdout
     assert path.read_text().startswith("this is no database")
+    shop = tmp_path / "shop.db"
+    with closing(sqlite3.connect(shop)) as other:
+        other.execute("CREATE TABLE orders (id)")
+    before = shop.read_bytes()
+    result = CliRunner().invoke(main, ["doctor", "--url", f"sqlite:///{shop}"])
+    assert (result.exit_code, "is another program's database" in result.stdout) == (1, True)
+    for words in (["jobs", "list"], ["db", "migrate"]):
+        refused = CliRunner().invoke(main, [*words, "--url", f"sqlite:///{shop}"])
+        assert (refused.exit_code, "is another program's database" in refused.stderr) == (5, True)
+    # Nothing of Roost's was written to it, and nothing of a refused opening is left that keeps others out.
+    assert shop.read_bytes() == before
+    Owner.take(shop, "server").release()

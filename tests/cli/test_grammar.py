@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -141,6 +142,36 @@ def test_what_cannot_be_read_is_one_line_and_exit_code_2(words: list[str], told:
     assert told in first
     assert all(line.startswith("  look at roost") for line in rest)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [[], ["jobs"], ["-o", "json", "db"]])
+def test_a_command_left_out_is_answered_with_the_help(words: list[str]) -> None:
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code, result.stdout) == (exit_codes.USAGE, "")
+    assert result.stderr.startswith("Usage: roost ")
+    assert "\nCommands:\n  " in result.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_failure() -> None:
+    for words in (["--help"], ["help", "exit-codes"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "wb") as nobody:
+            program = [sys.executable, "-m", "roost.cli.main", *words]
+            done = subprocess.run(program, stdout=nobody, stderr=subprocess.PIPE, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_driver_that_is_not_installed_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    url = "postgresql://roost@127.0.0.1:1/jobs"
+    told = "the PostgreSQL driver is not installed"
+    for words in (["jobs", "list"], ["db", "migrate"], ["server", "--port", "0"], ["outbox", "install", url]):
+        result = CliRunner(env={"ROOST_URL": url, "ROOST_STORE": url}).invoke(main, words)
+        assert isinstance(result.exception, SystemExit), words
+        assert told in result.stderr
+        assert "pip install 'roost[postgres]'" in result.stderr
+    assert told in CliRunner(env={"ROOST_URL": url}).invoke(main, ["doctor"]).stdout
 
 
 def test_usage_errors_are_json_where_data_would_be() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +73,30 @@ def test_an_empty_list_is_a_note_and_an_empty_array(capsys: pytest.CaptureFixtur
     emit_pages([[]], "json", (), str, "no such jobs")
     assert capsys.readouterr() == ("[]\n", "")
     emit_pages([[], []], "jsonl", (), str, "no such jobs")
+    assert capsys.readouterr() == ("", "")
+
+
+class Row(msgspec.Struct, omit_defaults=True):
+    """As the API's rows are: what is as usual is left out."""
+
+    id: int
+    title: str
+    waiting: int = 0
+    paused: bool = False
+    owner: str | None = None
+    tags: dict[str, str] | None = None
+
+
+def test_csv_has_every_field_of_the_api_and_keeps_values_exact(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [Row(1, 'said "hi", left'), Row(9007199254740993, "a\x1b[2J\nb", 3, True, "ana", {"team": "blue"})]
+    emit_pages([rows[:1], rows[1:]], "csv", (), lambda row: row.id, "none")
+    heading, first, second = csv.reader(capsys.readouterr().out.splitlines())
+    assert heading == ["id", "title", "waiting", "paused", "owner", "tags"]
+    assert first == ["1", 'said "hi", left', "0", "false", "", ""]
+    assert second == ["9007199254740993", r"a\x1b[2J\nb", "3", "true", "ana", '{"team":"blue"}']
+    emit_pages([[{"check": "disk", "found": None}, {"check": "file"}]], "csv", (), str, "none")
+    assert capsys.readouterr() == ("check,found\ndisk,\nfile,\n", "")
+    emit_pages([[]], "csv", (), str, "none")
     assert capsys.readouterr() == ("", "")
 
 

@@ -19,13 +19,13 @@ _MANY_USED = 0.8
 
 
 def database(url: str) -> Iterator[Check]:
-    """All checks of the database at ``url``; raises `Unavailable` where it cannot be reached."""
-    import psycopg
-
-    from roost.engine.postgres.connection import OLDEST
-    from roost.engine.postgres.durability import describe
-
+    """All checks of the database at ``url``; raises `Unavailable` and `StoreUnsupported` where it cannot be reached."""
     with stores.postgres(url) as connection:
+        import psycopg
+
+        from roost.engine.postgres.connection import OLDEST
+        from roost.engine.postgres.durability import describe
+
         version = connection.info.server_version
         shown = f"PostgreSQL {version // 10_000}.{version % 10_000} answers"
         yield Check("store", "ok" if version >= OLDEST else "fail", shown, "14 or newer" * (version < OLDEST))

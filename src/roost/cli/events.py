@@ -92,5 +92,7 @@ def _print(session: Session, event: FeedEvent | FeedReset) -> None:
         job = f"job {event.job} {event.kind or ''} {event.queue or ''}".rstrip() if event.job is not None else ""
         words = [f"{times.parse(event.at):%H:%M:%S}", paint(state, event.type.ljust(16)), job, _what(event)]
         output.say(text.line("  ".join(filter(None, words))))
+    elif session.format == "csv":
+        session.csv.row(event)
     else:
         output.say(output.json_text(event))

@@ -30,6 +30,9 @@ def report(error: RoostError, format: Format) -> int:
 
 def report_usage(error: click.ClickException, format: Format) -> int:
     """Tell a mistake in the command line."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        note(error.format_message())
+        return exit_codes.USAGE
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     message = error.format_message().rstrip(".")
     help_text = f"look at {ctx.command_path} --help" if ctx is not None else ""

@@ -68,5 +68,7 @@ def _emit(session: Session, lines: list[LogLine]) -> None:
         if session.format == "table":
             for part in shown(line):
                 output.say(part)
+        elif session.format == "csv":
+            session.csv.row(line)
         else:
             output.say(str(line.number) if session.format == "id" else output.json_text(line))

@@ -69,6 +69,23 @@ class Root(LazyGroup):
         _flush()
         sys.exit(code)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the command line, which may print help; see `invoke`."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError:
+            _read_no_more()
+            raise click.exceptions.Exit(0) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; whoever reads the output may leave before its end, and that is no failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Not left to click, which ends the program with 1 then.
+            _read_no_more()
+            return 0
+
 
 class _closing:
     def __init__(self, session: Session) -> None:
@@ -93,10 +110,6 @@ def _failed(error: Exception, session: Session) -> int:
         return _interrupted()
     if isinstance(error, click.ClickException):
         return failures.report_usage(error, session.format)
-    if isinstance(error, BrokenPipeError):
-        # Whoever read the output has seen enough; Python must not complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     raise error
 
 
@@ -109,7 +122,12 @@ def _flush() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _read_no_more()
+
+
+def _read_no_more() -> None:
+    # Python must not complain again when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.command(
@@ -118,7 +136,7 @@ def _flush() -> None:
     lazy=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 timeout, "
-    "130 interrupted (roost help exit-codes).",
+    "13 some of many failed, 130 interrupted (roost help exit-codes).",
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON and ids for programs; data on stdout, all else on stderr."""
+"""What commands print: tables for people, JSON, CSV and ids for programs; data on stdout, all else on stderr."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import click
 
 from roost.cli import text
 
-Format = Literal["table", "json", "jsonl", "id"]
-FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "id")
+Format = Literal["table", "json", "jsonl", "csv", "id"]
+FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv", "id")
 
 T = TypeVar("T")
 
@@ -141,8 +141,53 @@ def emit_one(value: Any, format: Format, show: Callable[[], None], id_of: Callab
         show()
     elif format == "id":
         say(text.line(str(id_of())))
+    elif format == "csv":
+        Csv().row(value)
     else:
         say(json_text(value, indent=2 if format == "json" else 0))
+
+
+class Csv:
+    """Rows as CSV: a heading of the API's field names with the first row, values as in JSON, texts without quotes."""
+
+    def __init__(self) -> None:
+        self._defaults: dict[str, bytes] = {}
+        """Of each column: what a row means that leaves it out."""
+
+    def row(self, value: Any) -> None:
+        """Print one row; what it holds beyond a plain value is JSON in its cell."""
+        import msgspec
+
+        cells = msgspec.json.decode(msgspec.json.encode(value), type=dict[str, msgspec.Raw])
+        if not self._defaults:
+            # Of a Struct all fields are columns, also those that only later rows have.
+            known = msgspec.structs.fields(value) if isinstance(value, msgspec.Struct) else ()
+            self._defaults = {field.encode_name: _default(field.default) for field in known}
+            self._defaults = self._defaults or dict.fromkeys(cells, b"")
+            self._line([*self._defaults])
+        self._line([_cell(bytes(cells.get(name, default))) for name, default in self._defaults.items()])
+
+    def _line(self, cells: list[str]) -> None:
+        import csv
+        import io
+
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(text.line(cell) for cell in cells)
+        say(line.getvalue())
+
+
+def _default(value: object) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(value) if isinstance(value, (int, float, str)) else b""
+
+
+def _cell(value: bytes) -> str:
+    import msgspec
+
+    if value.startswith(b'"'):
+        return msgspec.json.decode(value, type=str)
+    return "" if value == b"null" else value.decode()
 
 
 def emit_pages(
@@ -160,6 +205,11 @@ def emit_pages(
         table.end()
     elif format == "json":
         say(json_text([row for page in pages for row in page], indent=2))
+    elif format == "csv":
+        lines = Csv()
+        for page in pages:
+            for row in page:
+                lines.row(row)
     else:
         for page in pages:
             for row in page:

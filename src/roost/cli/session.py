@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from roost.cli.output import FORMATS, Format
+from roost.cli.output import FORMATS, Csv, Format
 
 if TYPE_CHECKING:
     from roost.sdk._sync.client import Client
@@ -31,6 +31,8 @@ class Session:
         self.actor: str | None = None
         self.may_create = False
         """Whether a SQLite file that is not there may be made."""
+        self.csv = Csv()
+        """Where rows go that come one after the other; they have one heading."""
         self._client: Client | None = None
 
     def send(self, operation: Operation[Q, A], request: Q) -> A:

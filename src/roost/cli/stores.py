@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from roost.cli.target import existing, sqlite_file
 from roost.engine.migrate import Migration, load, pending
-from roost.errors import ConfigurationError, StoreUnsupported, Unavailable
+from roost.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
     import psycopg
@@ -44,10 +44,10 @@ def applied(url: str) -> dict[int, str]:
 
 
 def applied_to_file(file: Path) -> dict[int, str]:
-    """See `applied`; raises `StoreError` for a file that is no database."""
+    """See `applied`; raises `StoreError` for a file that is no database, or another program's."""
     import apsw
 
-    from roost.engine.sqlite.connection import open_reader
+    from roost.engine.sqlite.connection import open_reader, refuse_foreign
     from roost.engine.sqlite.store import unreadable
 
     if file.stat().st_size == 0:
@@ -55,6 +55,7 @@ def applied_to_file(file: Path) -> dict[int, str]:
     try:
         connection = open_reader(str(file))
         try:
+            refuse_foreign(connection, str(file))
             known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'roost_migration'").fetchone()
             rows = connection.execute(_APPLIED).fetchall() if known else []
             return {int(str(version)): str(checksum) for version, checksum in rows}
@@ -72,10 +73,11 @@ def applied_to_postgres(connection: psycopg.Connection) -> dict[int, str]:
 
 def postgres(url: str) -> psycopg.Connection:
     """A connection of its own to the database; raises `StoreUnsupported` without the driver, `Unavailable`."""
-    try:
-        import psycopg
-    except ImportError:
-        raise StoreUnsupported("the PostgreSQL driver is not installed", help="pip install 'roost[postgres]'") from None
+    from roost.engine.opening import require_postgres_driver
+
+    require_postgres_driver()
+    import psycopg
+
     try:
         return psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS)
     except psycopg.Error as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
+from roost.engine.opening import require_postgres_driver
 from roost.errors import ConfigurationError, NotFound, StoreError, Unavailable
 from roost.outboxes.links import Link, PsycopgLink, SqliteLink
 from roost.outboxes.table import CHANNEL
@@ -113,10 +114,8 @@ class SqlitePlace:
 
 def postgres(conninfo: str = "", **parameters: Any) -> PostgresPlace:
     """A PostgreSQL database by what libpq takes."""
-    try:
-        import psycopg
-    except ImportError:
-        raise ConfigurationError("psycopg is not installed", help='pip install "roost[postgres]"') from None
+    require_postgres_driver()
+    import psycopg
 
     def connect() -> psycopg.Connection[Any]:
         return psycopg.connect(conninfo, autocommit=True, **parameters)

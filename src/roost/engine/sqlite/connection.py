@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import apsw.sqlite_extra
 
-from roost.errors import StoreUnsupported
+from roost.errors import StoreError, StoreUnsupported
 
 OLDEST = (3, 51, 3)
 """Older ones can corrupt a WAL that is reset while it is read."""
@@ -49,6 +49,8 @@ def open_writer(path: str, *, vfs: str = CHECKSUM_VFS, durable: bool = True, ver
     if not memory:
         if connection.pragma("page_count") == 0:
             connection.reserve_bytes(None, CHECKSUM_BYTES)
+        else:
+            refuse_foreign(connection, path)
         connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "FULL" if durable else "OFF")
     connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
@@ -57,6 +59,16 @@ def open_writer(path: str, *, vfs: str = CHECKSUM_VFS, durable: bool = True, ver
     connection.pragma("temp_store", "memory")
     _harden(connection)
     return connection
+
+
+def refuse_foreign(connection: apsw.Connection, path: str) -> None:
+    """Raises `StoreError` for the database of another program, which expects nobody to write its pages so."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if tables and "roost_migration" not in tables:
+        raise StoreError(
+            f"{path} is another program's database",
+            help="give Roost a file of its own; roost.outbox enqueues beside it",
+        )
 
 
 def open_reader(path: str, *, vfs: str = CHECKSUM_VFS, verify: bool = True) -> apsw.Connection:

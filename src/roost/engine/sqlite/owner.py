@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from roost.engine.store import Role
-from roost.errors import StoreOwned
+from roost.errors import StoreError, StoreOwned
 
 
 class Note(msgspec.Struct):
@@ -27,9 +27,17 @@ class Owner:
 
     @classmethod
     def take(cls, path: Path, role: Role) -> Owner:
-        """Take the file for ``role``; raises `StoreOwned` with the server's URL, or naming what has it open."""
+        """Take the file for ``role``; raises `StoreOwned` with the server's URL, or naming what has it open.
+
+        Raises `StoreError` where nothing can be written beside it.
+        """
         note = path.with_name(path.name + "-owner")
-        descriptor = os.open(note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"{note} cannot be written: {error.strerror}", help="look at the folder and its permissions"
+            ) from None
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_EX if role == "server" else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -101,10 +101,12 @@ class SqliteStore:
             self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
             for _ in range(0 if memory else READERS):
                 self._readers.put(open_reader(path, vfs=vfs))
-        except apsw.Error as error:
+        except BaseException as error:
             if self._owner:
                 self._owner.release()
-            raise unreadable(path, error) from error
+            if isinstance(error, apsw.Error):
+                raise unreadable(path, error) from error
+            raise
         self.reader: Reader = SqlReader(self._memory_session if memory else self._file_session, self._close_readers)
         self.signals: Signals = Watch(path, vfs) if role == "embedded" and not memory else Silence()
         self.spec = "sqlite|" + msgspec.json.encode(Spec(path, vfs, durable)).decode()
