@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -92,6 +93,25 @@ async def test_errors_and_words_about_the_job_pass_through(bench: Bench, kind: s
     assert ended.error is not None
     assert (ended.state, ended.error.type) == ("failed", "ValueError")
     assert "first ends" not in told
+
+
+async def test_as_many_jobs_as_there_is_room_for_block_threads_at_a_time(bench: Bench) -> None:
+    # More than asyncio's own pool has threads: both the middleware and the step would wait there for each other.
+    many = min(32, (os.cpu_count() or 1) + 4) + 1
+    together = threading.Barrier(many)
+
+    @bench.app.around
+    def blocking(job: roost.RunningJob, call: Callable[[], Any]) -> Any:
+        together.wait(20)
+        return call()
+
+    @bench.app.job(retries=0)
+    async def on_loop(number: int, ctx: roost.Context) -> int:
+        return await ctx.step("together", together.wait, 20) >= 0
+
+    jobs = [await bench.enqueue(on_loop, number) for number in range(many)]
+    await bench.drain(concurrency=many)
+    assert {(await bench.job(job)).state for job in jobs} == {"succeeded"}
 
 
 async def test_one_may_answer_in_the_handler_s_place(bench: Bench) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 import roost
 from roost.errors import ConfigurationError
+from roost.sdk.depends import AppScope, OffLoop, OnLoop
+from roost.sdk.styles import drive
 from tests.sdk import injected
 from tests.sdk.harness import Bench
 
@@ -184,6 +186,32 @@ async def test_a_worker_s_value_is_made_once_and_closed_with_it(bench: Bench) ->
     await bench.enqueue(uses, 9)
     await bench.drain()
     assert told.count("pool open") == told.count("pool closed") == 2
+
+
+async def test_a_cancel_of_one_who_makes_a_worker_s_value_or_waits_for_it_is_nobody_else_s() -> None:
+    scope = AppScope()
+    begun: list[asyncio.Event] = []
+
+    async def make() -> str:
+        begun.append(asyncio.Event())
+        await begun[-1].wait()
+        return f"made by the {len(begun)}."
+
+    maker, waiter, other = (asyncio.create_task(scope.value(pool, make, OnLoop())) for _ in range(3))
+    beside = OffLoop(asyncio.get_running_loop())
+    in_thread = asyncio.create_task(asyncio.to_thread(drive, scope.value(pool, lambda: beside.wait(make()), beside)))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    maker.cancel()
+    await asyncio.wait([maker])
+    async with asyncio.timeout(20):
+        while len(begun) < 2:
+            await asyncio.sleep(0)
+        begun[1].set()
+        assert {await other, await in_thread} == {"made by the 2."}
+        assert await scope.value(pool, make, OnLoop()) == "made by the 2."
+    assert (maker.cancelled(), waiter.cancelled()) == (True, True)
 
 
 async def test_one_job_shares_a_value_among_those_who_need_it(bench: Bench) -> None:

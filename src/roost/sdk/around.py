@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from roost.sdk.threads import in_thread
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningJob:
@@ -70,7 +72,7 @@ async def _in_thread(around: SyncAround, job: RunningJob, call: Callable[[], Cor
         begun.append(future)
         return future.result()
 
-    running = asyncio.ensure_future(asyncio.to_thread(around, job, calling))
+    running = asyncio.ensure_future(in_thread(around, job, calling))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

@@ -25,6 +25,9 @@ logger = logging.getLogger("roost.worker")
 
 Scope = Literal["job", "app"]
 
+_GIVEN_UP = object()
+"""In a value's place: the job that was to make it was cancelled."""
+
 
 class Injected:
     """The base of what a handler is given by its worker because a parameter asks for it by annotation."""
@@ -130,7 +133,8 @@ class OnLoop:
         return await work
 
     async def join(self, answer: Future[T]) -> T:
-        return await asyncio.wrap_future(answer)
+        # Shielded: who no longer waits must not take the value from the others.
+        return await asyncio.shield(asyncio.wrap_future(answer))
 
 
 class OffLoop:
@@ -177,20 +181,30 @@ class AppScope:
                 logger.exception("a value of the worker's could not be closed")
 
     async def value(self, get: Callable[..., Any], make: Callable[[], Awaitable[Any]], ground: Ground) -> Any:
-        """What ``get`` made, ``make`` called for the first who asks; the others wait for it."""
-        with self._lock:
-            answer = self._made.get(get)
-            mine = answer is None
-            if answer is None:
-                answer = self._made[get] = Future()
-        if not mine:
-            return await ground.join(answer)
+        """What ``get`` made, ``make`` called for the first who asks; the others wait for it.
+
+        They share its error, but not its cancel: then the next one makes it.
+        """
+        while True:
+            with self._lock:
+                answer = self._made.get(get)
+                mine = answer is None
+                if answer is None:
+                    answer = self._made[get] = Future()
+            if mine:
+                break
+            value = await ground.join(answer)
+            if value is not _GIVEN_UP:
+                return value
         try:
             value = await make()
         except BaseException as error:
             with self._lock:
                 self._made.pop(get, None)
-            answer.set_exception(error)
+            if isinstance(error, Exception):
+                answer.set_exception(error)
+            else:
+                answer.set_result(_GIVEN_UP)
             raise
         answer.set_result(value)
         return value

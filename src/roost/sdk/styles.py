@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, Protocol, TypeVar
 
 from roost.sdk.attempt import Cancellation
+from roost.sdk.threads import in_thread
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]
@@ -41,7 +42,7 @@ class LoopStyle:
     async def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(function):
             return await function(*args, **kwargs)
-        value = await asyncio.to_thread(function, *args, **kwargs)
+        value = await in_thread(_called, function, args, kwargs)
         return await value if inspect.isawaitable(value) else value
 
     async def all(self, works: Sequence[Work[T]], concurrency: int) -> list[T]:
@@ -49,7 +50,10 @@ class LoopStyle:
 
         async def one(work: Work[T]) -> T:
             async with free:
-                return await work()
+                try:
+                    return await work()
+                except (KeyboardInterrupt, SystemExit) as error:
+                    raise _Quit(error) from None
 
         tasks = [asyncio.create_task(one(work)) for work in works]
         if not tasks:
@@ -61,7 +65,10 @@ class LoopStyle:
                 task.cancel()
             await asyncio.wait(tasks)
         failed = [task for task in tasks if not task.cancelled() and task.exception()]
-        return [task.result() for task in (failed or tasks)]
+        try:
+            return [task.result() for task in (failed or tasks)]
+        except _Quit as quitting:
+            raise quitting.error from None
 
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -95,6 +102,22 @@ class ThreadStyle:
 
     async def cancelled(self, cancellation: Cancellation) -> None:
         cancellation.wait_blocking()
+
+
+class _Quit(BaseException):
+    """What a task must not raise as it is: the loop would end by it, and with the loop the worker."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(repr(error))
+        self.error = error
+
+
+def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as error:
+        # No future takes it: whoever waits for the thread would wait for ever. Generators make the same of it.
+        raise RuntimeError("the step's function raised StopIteration") from error
 
 
 async def _value_of(value: Any) -> Any:
