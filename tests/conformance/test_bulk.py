@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from roost.domain import holds
 from roost.domain.bulk import SET, Work, set_size
 from roost.domain.query import parse
 from roost.domain.records import HoldRule
 from roost.domain.retry import RetryRule
 from roost.domain.states import State
-from roost.engine.protocol import CancelJobs, Promote
+from roost.engine.protocol import CancelJobs, Promote, ReopenJobs
 from roost.engine.searching.protocol import CreateBulk, PruneBulks, SetBulkState, StepBulk
 from roost.wire.bulk import Bulk, ListBulkResults, ListBulks
 from tests.conformance.bench import LEASE, Bench, row
@@ -26,7 +27,11 @@ pytestmark = pytest.mark.feature("bulk")
 
 def start(bench: Bench, action: Any, query: str = "", ids: list[int] | None = None, **more: Any) -> int:
     work = Work(action=action, now=bench.now, **more)
-    acted = bench.act(CreateBulk(query=query, ids=ids, work=work, total=0, exact=True, actor="ana"))
+    asked = None
+    if action == "approve":
+        ids = bench.reader.searches.selection(parse(query, bench.now), lambda: 0.0) if ids is None else ids
+        asked = holds.asked(bench.reader.searches.asked(ids))
+    acted = bench.act(CreateBulk(query=query, ids=ids, work=work, asked=asked, total=0, exact=True, actor="ana"))
     assert acted.effects.chores
     return msgspec.json.decode(acted.reply, type=Bulk).id
 
@@ -214,6 +219,30 @@ def test_approve_in_bulk_never_leads_around_a_question(bench: Bench) -> None:
     bench.settle(id, token, "hold", hold=bench.hold(reason="question"))
     made = carry_out(bench, start(bench, "approve", "state:held"))
     assert (made.done, bench.state(id)) == (0, State.HELD)
+
+
+def test_approve_in_bulk_approves_what_was_shown_and_nothing_asked_since(bench: Bench) -> None:
+    """A decision quotes what was seen: one job asks anew between the look and its turn, another comes to be held."""
+    ids = bench.enqueue(3, hold=HoldRule())
+    shown = holds.asked(bench.reader.searches.asked(ids))
+    work = Work(action="approve", now=bench.now)
+    bulk = start(bench, "approve", "state:held")
+    (late,) = bench.enqueue(hold=HoldRule())
+    # Cancelled and opened again: it asks once more, and that nobody has looked at.
+    bench.act(CancelJobs(ids[1]))
+    bench.act(ReopenJobs(ids[1], actor="bo"))
+    done = carry_out(bench, bulk)
+    assert (done.done, done.skipped, done.failed) == (2, 0, 1)
+    (why,) = bench.reader.searches.bulk_results(ListBulkResults(id=bulk)).results
+    assert (why.job, why.code) == (ids[1], "subject_changed")
+    assert [bench.state(id) for id in (*ids, late)] == [State.READY, State.HELD, State.READY, State.HELD]
+    # What was shown before is not what is asked now: nothing begins.
+    begun = len(bench.reader.searches.bulks(ListBulks()).bulks)
+    for quoted in (shown, None):
+        refused = bench.act(CreateBulk(query="", ids=ids, work=work, asked=quoted, total=3, exact=True)).problem
+        assert refused is not None
+        assert refused.code == "subject_changed"
+    assert len(bench.reader.searches.bulks(ListBulks()).bulks) == begun
 
 
 def test_a_tenth_of_the_rate_is_a_tenth_of_a_set(bench: Bench) -> None:

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 import roost
-from roost.errors import Conflict, InvalidCursor, InvalidQuery, InvalidRequest, NotFound
+from roost.errors import Conflict, InvalidCursor, InvalidQuery, InvalidRequest, NotFound, SubjectChanged
 from roost.wire.bulk import Bulk
-from roost.wire.jobs import NewJob
+from roost.wire.jobs import HoldRule, NewJob
 from tests.e2e.stand import eventually, working
 
 names = itertools.count()
@@ -140,6 +140,27 @@ async def test_a_preview_counts_and_touches_nothing(app: roost.App, queue: str) 
         await client.bulk.create("move", f"queue:{queue}")
     with pytest.raises(InvalidQuery):
         await client.bulk.create("cancel", "state:reddy")
+
+
+@pytest.mark.feature("bulk")
+async def test_an_approval_in_bulk_quotes_what_is_asked(app: roost.App, queue: str) -> None:
+    client, query = app.client, f"queue:{queue}"
+    held = [NewJob(kind="k", queue=queue, hold=HoldRule(title="go?")) for _ in range(3)]
+    await client.jobs.enqueue_many(held[:2])
+    preview = await client.bulk.create("approve", query, dry_run=True)
+    assert preview.asked is not None
+    with pytest.raises(InvalidRequest) as refused:
+        await client.bulk.create("approve", query)
+    assert refused.value.path == "asked"
+    (late,) = await client.jobs.enqueue_many(held[2:])
+    with pytest.raises(SubjectChanged):
+        await client.bulk.create("approve", query, asked=preview.asked)
+    again = await client.bulk.create("approve", query, dry_run=True)
+    for _ in range(2):  # an answer that was lost is asked for again, when nothing is asked any more
+        started = await client.bulk.create("approve", query, asked=again.asked, operation_id=f"approve-{queue}")
+        assert started.bulk is not None
+        assert (await finished(client, started.bulk.id)).done == 3
+    assert (await client.jobs.get(late.id)).state == "ready"
 
 
 @pytest.mark.feature("bulk")

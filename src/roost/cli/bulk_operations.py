@@ -47,7 +47,7 @@ def act(
     if yes:
         output.note(_counted(action, query, preview))
     bulk.confirm(_counted(action, query, preview), max(2, preview.jobs), yes)
-    started = session.send(CREATE_BULK, CreateBulk(**asked)).bulk
+    started = session.send(CREATE_BULK, CreateBulk(**asked, asked=preview.asked)).bulk
     assert started is not None  # noqa: S101 - it was no dry run
     if detach:
         _show(session, started)

@@ -46,6 +46,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     untag: list[str] = []
     rate: float | None = None
     """Jobs a second at most."""
+    last_hold: int | None = None
+    """Of approve: the last of the holds that were quoted; what a job asks later, nobody has seen."""
 
 
 def set_size(work: Work, limit: int = SET) -> int:

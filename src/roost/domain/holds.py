@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -37,6 +38,12 @@ class Repeated(Exception):
 def subject_hash(subject: str) -> str:
     """SHA-256 of the subject's JSON text, in hex: what a decision must quote."""
     return hashlib.sha256(subject.encode()).hexdigest()
+
+
+def asked(holds: Iterable[HoldFacts]) -> str:
+    """SHA-256 over several open holds and their subjects, in hex: what approving all of them must quote."""
+    seen = sorted((hold.id, hold.subject_hash) for hold in holds)
+    return hashlib.sha256("".join(f"{id} {subject}\n" for id, subject in seen).encode()).hexdigest()
 
 
 def from_rule(rule: HoldRule, subject: str, now: int, path: str) -> HoldRow:

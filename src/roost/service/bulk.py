@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from roost.domain import holds
 from roost.domain.admission import TAGS_LIMIT
 from roost.domain.bulk import TAKEN, Work, pause_ms, set_size
 from roost.domain.names import check_name
@@ -34,7 +35,7 @@ _PRUNE_MS = 3_600_000
 
 
 async def create(core: Core, request: CreateBulk, call: CallInfo) -> BulkStarted:
-    """Count what matches and, but for a dry run, start; raises `InvalidQuery`, `InvalidRequest`."""
+    """Count what matches and, but for a dry run, start; raises `InvalidQuery`, `InvalidRequest`, `SubjectChanged`."""
     now = core.now()
     work = _work(request, now)
     if (request.query is None) == (request.ids is None):
@@ -46,13 +47,24 @@ async def create(core: Core, request: CreateBulk, call: CallInfo) -> BulkStarted
         query = parse(request.query or "", now)
         states, exact = await core.read(core.reader.searches.tally, query, FOREVER, core.clock.monotonic)
         ids, total = None, sum(states.values())
+    asked = None
+    if request.action == "approve":
+        # What is approved is what was shown, to the last job: a query alone would approve what is asked since.
+        if ids is None:
+            ids = await core.read(core.reader.searches.selection, query, core.clock.monotonic)
+        asked = holds.asked(await core.read(core.reader.searches.asked, ids))
+        if request.asked is None and not request.dry_run:
+            raise InvalidRequest(
+                "an approval quotes what is asked", path="asked", help="a dry run tells it; look at what is asked first"
+            )
     skips = {state.value: jobs for state, jobs in sorted(states.items()) if state not in TAKEN[work.action]}
-    started = BulkStarted(jobs=total, exact=exact, skips=skips)
+    started = BulkStarted(jobs=total, exact=exact, skips=skips, asked=asked)
     if not request.dry_run:
         action = protocol.CreateBulk(
             query=request.query or "",
             ids=ids,
             work=work,
+            asked=request.asked,
             total=total,
             exact=exact,
             actor=request.actor or call.actor,

@@ -20,8 +20,8 @@ class CreateBulk(Wire, kw_only=True):
     """Do ``action`` to all jobs that match ``query`` (or have one of ``ids``) and are there now.
 
     ``retry`` runs ended jobs again (``queue``: in another queue), ``move`` needs ``queue`` or ``priority``,
-    ``priority`` needs that, ``hold`` has a ``title``, ``tag`` needs ``tags`` or ``untag``. ``rate`` is such as
-    ``50/s``. ``dry_run`` only counts.
+    ``priority`` needs that, ``hold`` has a ``title``, ``tag`` needs ``tags`` or ``untag``. ``approve`` quotes what a
+    dry run told as ``asked``, for 10,000 jobs at most. ``rate`` is such as ``50/s``. ``dry_run`` only counts.
     """
 
     action: BulkAction
@@ -32,6 +32,7 @@ class CreateBulk(Wire, kw_only=True):
     title: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] = "held by hand"
     tags: dict[str, str] | None = None
     untag: Annotated[list[Name], msgspec.Meta(max_length=32)] = []
+    asked: Annotated[str, msgspec.Meta(min_length=64, max_length=64)] | None = None
     rate: Rate | None = None
     note: Annotated[str, msgspec.Meta(max_length=1000)] = ""
     actor: Actor = ""
@@ -74,6 +75,8 @@ class BulkStarted(Wire, kw_only=True):
     exact: bool
     skips: dict[str, int] = {}
     """Matching jobs by a state in which the action is not possible."""
+    asked: str | None = None
+    """Of approve: SHA-256 over what all of them ask, which starting it quotes."""
     bulk: Bulk | None = None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from roost.domain.bulk import ENDED, TAKEN, BulkAction, Work
+from roost.domain.holds import asked
 from roost.domain.placing import Place
 from roost.domain.query import parse
 from roost.domain.records import JobEdit
@@ -20,7 +21,7 @@ from roost.engine.searching.walk import matching
 from roost.engine.work.facts import facts_of
 from roost.engine.work.moves import record
 from roost.engine.work.texts import pack
-from roost.errors import Conflict, NotFound, RoostError
+from roost.errors import Conflict, NotFound, RoostError, SubjectChanged
 from roost.wire.codec import encode
 
 ERRORS_KEPT_MS = 30 * 86_400_000
@@ -29,9 +30,10 @@ ERRORS_KEPT_MS = 30 * 86_400_000
 def create(transaction: Transaction, action: CreateBulk, now: int) -> Acted:
     """Begin an operation on what is there now: jobs enqueued later are not meant."""
     last = transaction.one("index_last_job") if action.ids is None else max(action.ids, default=-1)
+    work = _quoted(transaction, action) if action.work.action == "approve" else action.work
     id = transaction.one(
         "bulk_put",
-        work=msgspec.json.encode(action.work).decode(),
+        work=msgspec.json.encode(work).decode(),
         query=action.query,
         ids=None if action.ids is None else pack(sorted(set(action.ids), reverse=True)),
         actor=action.actor or None,
@@ -43,6 +45,18 @@ def create(transaction: Transaction, action: CreateBulk, now: int) -> Acted:
     told: dict[str, object] = {"bulk": id, "action": action.work.action, "query": action.query, "jobs": action.total}
     record(transaction, [(None, "bulk_started", action.actor, told)], now)
     return _answer(transaction, id, Effects(chores=True))
+
+
+def _quoted(transaction: Transaction, action: CreateBulk) -> Work:
+    """The work of an approval, bound to what was shown; raises `SubjectChanged` where something else is asked."""
+    open = holds.open_of(transaction, action.ids or [])
+    if action.asked != asked(open):
+        raise SubjectChanged(
+            "something else is asked than what was shown",
+            path="asked",
+            help="look again: a dry run tells what is asked",
+        )
+    return msgspec.structs.replace(action.work, last_hold=max((hold.id for hold in open), default=0))
 
 
 def step(transaction: Transaction, action: StepBulk, now: int) -> Acted:
@@ -160,7 +174,7 @@ def _hold(transaction: Transaction, ids: list[int], now: int, effects: Effects, 
 
 
 def _approve(transaction: Transaction, ids: list[int], now: int, effects: Effects, work: Work, actor: str) -> Refusals:
-    return holds.approve(transaction, ids, now, effects, actor=actor, note=work.note)
+    return holds.approve(transaction, ids, now, effects, actor=actor, note=work.note, last=work.last_hold)
 
 
 def _tag(transaction: Transaction, ids: list[int], now: int, effects: Effects, work: Work, actor: str) -> Refusals:

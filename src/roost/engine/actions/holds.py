@@ -20,7 +20,7 @@ from roost.engine.work.changes import note_due
 from roost.engine.work.feed import tell
 from roost.engine.work.moves import Move, apply
 from roost.engine.work.texts import pack
-from roost.errors import Conflict, NotFound, RoostError
+from roost.errors import Conflict, NotFound, RoostError, SubjectChanged
 from roost.wire.codec import encode
 
 
@@ -60,12 +60,18 @@ def _refuse_not_held(facts: JobFacts) -> None:
 
 
 def approve(
-    transaction: Transaction, ids: Iterable[int], now: int, effects: Effects, *, actor: str = "", note: str = ""
+    transaction: Transaction,
+    ids: Iterable[int],
+    now: int,
+    effects: Effects,
+    *,
+    actor: str = "",
+    note: str = "",
+    last: int | None = None,
 ) -> Refusals:
-    """Approve what is asked of any number of held jobs, as it is asked at this moment."""
+    """Approve what is asked of any number of held jobs; not what was asked after the hold ``last``."""
     jobs, refused = judged(transaction, ids, _refuse_not_held)
-    text = transaction.one("holds_open_of", ids=pack([job.id for job in jobs]))
-    asked = {hold.job_id: hold for hold in msgspec.json.decode(text, type=list[holds.HoldFacts])}
+    asked = {hold.job_id: hold for hold in open_of(transaction, [job.id for job in jobs])}
     moves: list[Move] = []
     decided = []
     for job in jobs:
@@ -73,6 +79,10 @@ def approve(
         try:
             if hold is None:
                 raise Conflict(f"job {job.id} has no open hold", path="id", help=f"roost jobs explain {job.id}")
+            if last is not None and hold.id > last:
+                raise SubjectChanged(
+                    f"job {job.id} asks something else since", path="id", help=f"roost approvals show {hold.id}"
+                )
             event = holds.decide(hold, "approve", hold.subject_hash, None, now)
         except RoostError as error:
             refused[job.id] = error
@@ -85,6 +95,11 @@ def approve(
         raise Retry
     apply(transaction, moves, now, effects)
     return refused
+
+
+def open_of(transaction: Transaction, ids: list[int]) -> list[holds.HoldFacts]:
+    """What these jobs ask."""
+    return msgspec.json.decode(transaction.one("holds_open_of", ids=pack(ids)), type=list[holds.HoldFacts])
 
 
 def _outcome(job: JobFacts, event: Event, now: int, effects: Effects) -> Move:

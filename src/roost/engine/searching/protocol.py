@@ -58,11 +58,15 @@ class DeleteView(SearchAction, tag="DeleteSavedView", kw_only=True):
 
 
 class CreateBulk(SearchAction, tag=True, kw_only=True):
-    """``ids`` instead of a query; ``now`` is what the query's relative times count from."""
+    """``ids`` instead of a query; ``now`` is what the query's relative times count from.
+
+    An approval always has ``ids``, and ``asked``: see `roost.domain.holds.asked`.
+    """
 
     query: str
     ids: list[int] | None
     work: Work
+    asked: str | None = None
     total: int
     exact: bool
     actor: str = ""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from roost.domain.holds import HoldFacts
 from roost.domain.query import Query, parse
 from roost.domain.states import State
 from roost.engine import listing, rows
@@ -166,6 +167,24 @@ class SearchReader(BulkReader):
             places = list(islice(walk(made, session, (0, below + 1), Bound(elapsed), looked, 1000), COUNT_LIMIT + 1))
             ids = [id for _, id in places]
             return _states(session, ids[:COUNT_LIMIT]), looked.complete and len(ids) <= COUNT_LIMIT
+
+    def selection(self, query: Query, elapsed: Callable[[], float]) -> list[int]:
+        """The ids of all matching jobs; raises `InvalidRequest` where they are more than `COUNT_LIMIT`."""
+        with self._session() as session, session.bounded():
+            made = plan(query, Sort(), session, _ready(session))
+            looked = Looked()
+            ids = [id for _, id in islice(walk(made, session, None, Bound(elapsed), looked, 1000), COUNT_LIMIT + 1)]
+        if len(ids) > COUNT_LIMIT or not looked.complete:
+            raise InvalidRequest(
+                f"more than {COUNT_LIMIT:,} jobs match", path="query", help="approve fewer at a time: narrow the query"
+            )
+        return sorted(ids)
+
+    def asked(self, ids: list[int]) -> list[HoldFacts]:
+        """The open holds of these jobs."""
+        with self._session() as session:
+            ((text,),) = session.rows("holds_open_of", ids=pack(ids))
+        return msgspec.json.decode(text, type=list[HoldFacts])
 
     def states(self, ids: list[int]) -> dict[State, int]:
         """How many of these jobs are in each state."""

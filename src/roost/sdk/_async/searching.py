@@ -149,13 +149,17 @@ class AsyncBulkOperations:
         title: str = "held by hand",
         tags: dict[str, str] | None = None,
         untag: Sequence[str] = (),
+        asked: str | None = None,
         rate: str | None = None,
         note: str = "",
         dry_run: bool = False,
         actor: str = "",
         operation_id: str | None = None,
     ) -> BulkStarted:
-        """Count what matches and, but for ``dry_run``, start; raises `InvalidQuery`, `InvalidRequest`."""
+        """Count what matches and, but for ``dry_run``, start; raises `InvalidQuery`, `InvalidRequest`.
+
+        ``approve`` quotes what a dry run answered as ``asked``; raises `SubjectChanged` where that is another now.
+        """
         request = CreateBulk(
             action=action,
             query=query,
@@ -165,6 +169,7 @@ class AsyncBulkOperations:
             title=title,
             tags=tags,
             untag=[*untag],
+            asked=asked,
             rate=rate,
             note=note,
             dry_run=dry_run,
