@@ -14,7 +14,7 @@ app = App("sqlite://:memory:")
 
 @app.job(retries=3)
 async def three_steps(path: str, ctx: roost.Context) -> list[str]:
-    return [await ctx.step(name, write, path, name) for name in ("one", "two", "three")]
+    return [await ctx.step(name, write, path, name, kind="llm") for name in ("one", "two", "three")]
 
 
 def write(path: str, name: str) -> str:

@@ -15,11 +15,22 @@ from typing import Any
 import pytest
 
 import roost
-from roost.errors import OutcomeUnknown, Overloaded, RoostError, Unavailable
+from roost.domain.admission import SAVED_LIMIT
+from roost.errors import (
+    NotFound,
+    OutcomeUnknown,
+    Overloaded,
+    RequestTimeout,
+    RoostError,
+    StoreError,
+    TooLarge,
+    Unavailable,
+)
 from roost.sdk._async.client import AsyncClient
 from roost.sdk.beating import beat_transport
 from roost.sdk.transport import AsyncTransport, Transport
 from roost.wire.attempts import Heartbeat
+from roost.wire.codec import encode
 from roost.wire.contract import CLAIM, HEARTBEAT, SETTLE, Operation
 from tests.sdk.harness import Bench
 
@@ -234,6 +245,7 @@ async def test_all_leases_are_renewed_in_one_call(bench: Bench, monkeypatch: pyt
 
 
 @pytest.mark.feature("resume")
+@pytest.mark.feature("steps")
 async def test_a_worker_that_was_killed_resumes_without_repeating_recorded_steps(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'jobs.db'}"
     program = (
@@ -261,5 +273,142 @@ async def test_a_worker_that_was_killed_resumes_without_repeating_recorded_steps
         assert (ended.state, bytes(ended.result or b"")) == ("succeeded", b'["one","two","three"]')
         assert [attempt.outcome for attempt in ended.attempts] == ["lost", "succeeded"]
         assert notes.read_text() == "one\ntwo\ntwo\nthree\n"
+        # Three calls, and the one that was in flight: it ran as well, and everybody can see that.
+        steps = await bench.client.jobs.all_steps(job)
+        assert steps.live == {"llm": 4}
+        assert [(step.name, step.attempt) for step in steps.steps] == [("one", 1), ("two", 2), ("three", 2)]
+        assert [(mark.name, mark.attempt, mark.ended) for mark in steps.unrecorded] == [("two", 1, "lost")]
+        told = await bench.client.jobs.explain(job)
+        (fact,) = [fact for fact in told.facts if fact.text.startswith("Step two")]
+        assert fact.text == "Step two (llm) was started in attempt 1, which ended (lost) before it was recorded."
+        number = int(fact.event.split()[1])
+        events = await bench.client.jobs.events(job)
+        assert [(event.type, event.number) for event in events if event.type == "step_started"] == [
+            ("step_started", number)
+        ]
     finally:
         await bench.close()
+
+
+# --- what handlers tell, on a bad network -----------------------------------------------------------------------------
+
+
+@pytest.mark.feature("progress-result")
+async def test_what_was_told_once_is_there_once_although_its_answer_was_lost(bench: Bench, faulty: Faulty) -> None:
+    lost = threading.Event()
+    answers = iter([OutcomeUnknown("the answer was lost"), Unavailable("a proxy gave up"), OutcomeUnknown("again")])
+
+    def lose(name: str) -> RoostError | None:
+        if name != HEARTBEAT.name:
+            return None
+        error = next(answers, None)
+        if error is None:
+            lost.set()
+        return error
+
+    @bench.app.job
+    async def talk(ctx: roost.Context) -> None:
+        for line in range(5):
+            ctx.log(f"line {line}")
+        ctx.progress(1, 3)
+        async with asyncio.timeout(20):
+            while not lost.is_set():
+                # What is said meanwhile waits its turn: it neither overtakes nor changes what is repeated.
+                ctx.log("meanwhile")
+                await asyncio.sleep(0.05)
+        ctx.log("last")
+
+    faulty.lose = lose
+    job = await bench.enqueue(talk)
+    await bench.drain()
+    messages = [line.message for line in (await bench.client.jobs.logs(job)).lines]
+    assert messages[:5] == [f"line {line}" for line in range(5)]
+    assert messages[-1] == "last"
+    assert set(messages[5:-1]) == {"meanwhile"}
+    assert (await bench.job(job)).attempt == 1
+
+
+@pytest.mark.parametrize(
+    "refusals",
+    [
+        [Unavailable("down"), Overloaded("busy"), RequestTimeout("slow")],
+        [StoreError("away"), RoostError("failed inside"), NotFound("what?")],
+    ],
+    ids=["not now", "failed"],
+)
+async def test_no_refusal_but_a_lost_lease_stops_a_handler(
+    bench: Bench, faulty: Faulty, refusals: list[RoostError]
+) -> None:
+    again = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    left = iter(refusals)
+
+    def refuse(name: str) -> RoostError | None:
+        if name != HEARTBEAT.name:
+            return None
+        error = next(left, None)
+        if error is None:
+            loop.call_soon_threadsafe(again.set)
+        return error
+
+    @bench.app.job
+    async def talk(ctx: roost.Context) -> None:
+        ctx.log("hello")
+        async with asyncio.timeout(20):
+            await again.wait()
+
+    faulty.refuse = refuse
+    job = await bench.enqueue(talk)
+    await bench.drain(lease="3s")
+    ended = await bench.job(job)
+    assert (ended.state, ended.attempt) == ("succeeded", 1)
+    assert [line.message for line in (await bench.client.jobs.logs(job)).lines] == ["hello"]
+
+
+async def test_what_is_too_large_is_dropped_alone_and_said_so(
+    bench: Bench, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server in between that takes less than Roost's own."""
+    monkeypatch.setattr("roost.sdk.core.SAVED_LIMIT", 2**30)
+    real = faulty.send
+
+    async def small(operation: Operation[Any, Any], request: Any, operation_id: str | None = None) -> Any:
+        if operation is HEARTBEAT and len(encode(request)) > 20_000:
+            raise TooLarge("more than 20,000 bytes")
+        return await real(operation, request, operation_id)
+
+    monkeypatch.setattr(faulty, "send", small)
+
+    @bench.app.job
+    async def talk(ctx: roost.Context) -> None:
+        for line in range(30):
+            ctx.log(f"{line:02} " + "x" * 4000)
+        ctx.progress(1, 2)
+        ctx.save("x" * 30_000)
+
+    job = await bench.enqueue(talk)
+    await bench.drain()
+    ended = await bench.job(job)
+    assert (ended.state, ended.attempt, ended.saved) == ("succeeded", 1, None)
+    assert ended.progress is not None
+    lines = [line.message for line in (await bench.client.jobs.logs(job)).lines]
+    assert [line[:2] for line in lines[:30]] == [f"{line:02}" for line in range(30)]
+    assert lines[30:] == ["what the handler told was refused and is dropped: more than 20,000 bytes"]
+
+
+async def test_a_state_that_is_too_large_is_refused_to_the_handler(bench: Bench) -> None:
+    refused: list[str] = []
+
+    @bench.app.job
+    async def hoard(ctx: roost.Context) -> Any:
+        ctx.save({"page": 3})
+        try:
+            ctx.save("x" * SAVED_LIMIT)
+        except TooLarge as error:
+            refused.append(error.path)
+        return await ctx.saved()
+
+    job = await bench.enqueue(hoard)
+    await bench.drain()
+    ended = await bench.job(job)
+    assert (refused, bytes(ended.result or b"")) == (["state"], b'{"page":3}')

@@ -8,9 +8,10 @@ from roost.cli import output, times
 from roost.cli.approvals import show_hold
 from roost.cli.logs import last_lines, shown
 from roost.cli.output import Column, Table
+from roost.cli.retrying import retry_text
 from roost.cli.session import Session
 from roost.cli.text import block, line
-from roost.wire.attempts import Step
+from roost.wire.attempts import Step, Steps, UnrecordedStep
 from roost.wire.contract import GET_JOB, JOB_EVENTS, LIST_HOLDS, STEPS
 from roost.wire.holds import Hold, ListHolds
 from roost.wire.jobs import Attempt, ErrorInfo, Job, JobEvent, JobRef, LogLine, Progress
@@ -24,6 +25,8 @@ class Inspection(Job, kw_only=True):
     """A job with its steps, holds, last log lines and history: one document."""
 
     steps: list[Step]
+    unrecorded: list[UnrecordedStep]
+    live: dict[str, int]
     holds: list[Hold]
     logs: list[LogLine]
     events: list[JobEvent]
@@ -32,12 +35,14 @@ class Inspection(Job, kw_only=True):
 def inspect(session: Session, id: int) -> None:
     """Print everything readable of a job; raises `NotFound`."""
     job = session.send(GET_JOB, JobRef(id=id))
-    steps = session.send(STEPS, JobRef(id=id)).steps
+    told = session.send(STEPS, JobRef(id=id))
     holds = session.send(LIST_HOLDS, ListHolds(job=id, all=True, limit=100)).holds
     logs = last_lines(session, id, _LOG_LINES)
     events = session.send(JOB_EVENTS, JobRef(id=id)).events
     known = {field: getattr(job, field) for field in job.__struct_fields__}
-    whole = Inspection(**known, steps=steps, holds=holds, logs=logs, events=events)
+    whole = Inspection(
+        **known, steps=told.steps, unrecorded=told.unrecorded, live=told.live, holds=holds, logs=logs, events=events
+    )
     output.emit_one(whole, session.format, lambda: _show(whole), lambda: job.id)
 
 
@@ -55,7 +60,7 @@ def _show(job: Inspection) -> None:
         output.section("progress")
         output.indented([_progress(job.progress)])
     _show_attempts(job.attempts)
-    _show_steps(job.steps)
+    _show_steps(job)
     for hold in job.holds:
         output.section(f"{'question' if hold.reason == 'question' else 'approval'} {hold.id}")
         show_hold(hold, by=2)
@@ -93,17 +98,8 @@ def _header(job: Job) -> list[tuple[str, object]]:
         ("summary", job.summary),
         ("chunks", f"{job.chunks:,}: roost jobs chunks {job.id}" if job.chunks else ""),
         ("time limit", job.timeout),
-        ("retry", _retry(job)),
+        ("retry", "" if job.retry is None else retry_text(job.retry)),
     ]
-
-
-def _retry(job: Job) -> str:
-    rule = job.retry
-    if rule is None:
-        return ""
-    if rule.retries == 0:
-        return "never"
-    return f"{rule.retries} times, {rule.backoff} from {rule.base} to {rule.cap}"
 
 
 def _progress(progress: Progress) -> str:
@@ -155,20 +151,46 @@ def _show_error(error: ErrorInfo, *, traceback: bool) -> None:
     output.indented(trace, 8)
 
 
-def _show_steps(steps: list[Step]) -> None:
-    if not steps:
-        return
-    output.section("steps")
-    columns: tuple[Column[Step], ...] = (
-        Column("", lambda step: f"{step.number:>4}"),
-        Column("NAME", lambda step: step.name, elastic=True),
-        Column("KIND", lambda step: step.kind),
-        Column("TRY", lambda step: step.attempt, right=True),
-        Column("TOOK", lambda step: times.between(step.started_at, step.finished_at), right=True),
-        Column("FINISHED", lambda step: times.short(step.finished_at)),
-        Column("OUTPUT", lambda step: _preview(step.output), elastic=True),
-    )
-    Table(columns, "").page(steps)
+def steps(session: Session, id: int) -> None:
+    """Print a job's steps; raises `NotFound`."""
+    told = session.send(STEPS, JobRef(id=id))
+
+    def show() -> None:
+        if not _show_steps(told):
+            output.say(output.faint("no step was recorded"))
+
+    output.emit_one(told, session.format, show, lambda: id)
+
+
+def _show_steps(told: Steps | Inspection) -> bool:
+    """Whether there was any to show."""
+    if told.steps:
+        output.section("steps")
+        columns: tuple[Column[Step], ...] = (
+            Column("", lambda step: f"{step.number:>4}"),
+            Column("NAME", lambda step: step.name, elastic=True),
+            Column("KIND", lambda step: step.kind),
+            Column("TRY", lambda step: step.attempt, right=True),
+            Column("TOOK", lambda step: times.between(step.started_at, step.finished_at), right=True),
+            Column("FINISHED", lambda step: times.short(step.finished_at)),
+            Column("OUTPUT", lambda step: _preview(step.output), elastic=True),
+        )
+        Table(columns, "").page(told.steps)
+    if told.unrecorded:
+        output.section("started, not recorded")
+        marks: tuple[Column[UnrecordedStep], ...] = (
+            Column("", lambda _: "    "),
+            Column("NAME", lambda mark: mark.name, elastic=True),
+            Column("KIND", lambda mark: mark.kind),
+            Column("TRY", lambda mark: mark.attempt, right=True),
+            Column("STARTED", lambda mark: times.short(mark.started_at)),
+            Column("THE TRY", lambda mark: mark.ended or "running"),
+        )
+        Table(marks, "").page(told.unrecorded)
+    if told.live:
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(told.live.items()))
+        output.say(output.faint(f"  run live: {counts}"))
+    return bool(told.steps or told.unrecorded)
 
 
 def _preview(value: msgspec.Raw, cells: int = 60) -> str:

@@ -9,7 +9,7 @@ import click
 from roost.cli import bulk, bulk_operations, inputs, output, related, steering, times, tracking
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, pass_session, reading, writing
+from roost.cli.session import Session, listing, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.wire.jobs import JobSummary
@@ -64,7 +64,7 @@ COLUMNS: tuple[Column[JobSummary], ...] = (
 @click.option("--count", is_flag=True, help="Say how many match: exactly up to 10,000, then at least.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
-@reading
+@listing
 @pass_session
 def list_command(session: Session, /, **options: Any) -> None:
     """List the jobs that match QUERY, newest first; see roost help query."""
@@ -218,6 +218,17 @@ def logs_command(session: Session, id: int, follow: bool, after: int, tail: int 
     print_logs(session, id, follow=follow, after=after, tail=tail)
 
 
+@command.command("steps")
+@JOB
+@reading
+@pass_session
+def steps_command(session: Session, id: int) -> None:
+    """List a job's steps: those recorded, and those an attempt started and did not record."""
+    from roost.cli.inspection import steps
+
+    steps(session, id)
+
+
 IDS = click.argument("ids", nargs=-1, required=True, metavar="ID… | - | QUERY")
 NOTE = click.option("--note", default="", help="Why, for the job's history.")
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -227,9 +238,7 @@ YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @IDS
 @NOTE
 @YES
-@bulk_operations.DRY_RUN
-@bulk_operations.RATE
-@bulk_operations.DETACH
+@bulk_operations.options
 @writing
 @pass_session
 def cancel_command(session: Session, /, ids: tuple[str, ...], note: str, yes: bool, **how: Any) -> int:
@@ -255,9 +264,7 @@ def cancel_command(session: Session, /, ids: tuple[str, ...], note: str, yes: bo
 @click.option("--queue", metavar="NAME", help="In this queue instead.")
 @NOTE
 @YES
-@bulk_operations.DRY_RUN
-@bulk_operations.RATE
-@bulk_operations.DETACH
+@bulk_operations.options
 @writing
 @pass_session
 def retry_command(
@@ -298,9 +305,7 @@ def retry_command(
 @command.command("delete")
 @IDS
 @YES
-@bulk_operations.DRY_RUN
-@bulk_operations.RATE
-@bulk_operations.DETACH
+@bulk_operations.options
 @writing
 @pass_session
 def delete_command(session: Session, /, ids: tuple[str, ...], yes: bool, **how: Any) -> int:
@@ -329,5 +334,6 @@ def _show_changed(session: Session, jobs: list[JobSummary]) -> None:
     output.emit_pages([jobs], session.format, COLUMNS, lambda job: job.id, "nothing was changed")
 
 
+command.add_command(retry_command, "reopen")
 for _more in (*steering.COMMANDS, *tracking.COMMANDS, *related.COMMANDS):
     command.add_command(_more)

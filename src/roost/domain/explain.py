@@ -19,7 +19,7 @@ class PastEvent(msgspec.Struct, kw_only=True):
 
     at: int
     type: str
-    """created, started, step, held, decided, attempt_ended, a stored event's own type, or a terminal state."""
+    """created, started, step, step_started, held, decided, attempt_ended, a stored event's own type, or a terminal state."""
     actor: str | None = None
     data: dict[str, object] = {}
     number: int = 0
@@ -83,7 +83,7 @@ class Account(msgspec.Struct, kw_only=True):
     actions: list[str]
 
 
-_ORDER = {"created": 0, "held": 1, "started": 2, "step": 3, "attempt_ended": 4, "decided": 5}
+_ORDER = {"created": 0, "held": 1, "started": 2, "step": 3, "step_started": 3, "attempt_ended": 4, "decided": 5}
 """Of one millisecond; what is not named here comes after, and the terminal state last."""
 
 
@@ -145,6 +145,7 @@ def explain(job: Situation, events: list[PastEvent], now: int, blocked: Sequence
         teller.ready()
     teller.decision()
     teller.history()
+    teller.unrecorded()
     teller.limits()
     return account
 
@@ -263,6 +264,27 @@ class _Teller:
         if job.error and job.state not in TERMINAL:
             self._say(f"The last attempt that failed ended with {job.error}.", "attempt_ended")
 
+    def unrecorded(self) -> None:
+        """Steps that were started and not recorded: what they did and cost outside is not known here."""
+        started = [event for event in self._events if event.type == "step_started"]
+        ends = {event.data["attempt"]: event.data["outcome"] for event in self._events if event.type == "attempt_ended"}
+        for event in started[-UNRECORDED_TOLD:]:
+            attempt = event.data["attempt"]
+            step = f"Step {event.data['name']} ({event.data['kind']}) was started"
+            cite = f"event {event.number} ({event.type})"
+            if attempt in ends:
+                text = f"{step} in attempt {attempt}, which ended ({words_of(str(ends[attempt]))}) before it was recorded."
+            elif self._job.state is State.RUNNING:
+                text = f"{step} at {moment(event.at)} and is not recorded yet."
+            else:
+                text = f"{step} in attempt {attempt} and never recorded."
+            self._account.facts.append(Fact(text=text, event=cite))
+        if len(started) > UNRECORDED_TOLD:
+            more = count_of(len(started) - UNRECORDED_TOLD, "more step")
+            text = f"{more} {'was' if more.startswith('1 ') else 'were'} started and not recorded."
+            self._account.facts.append(Fact(text=text, event=f"event {started[0].number} ({started[0].type})"))
+            self._account.actions.append(f"roost jobs steps {self._job.id}: see all of them")
+
     def limits(self) -> None:
         """What ends it by the clock."""
         job = self._job
@@ -302,6 +324,8 @@ class _Teller:
         return f"{moment(at)} (in {format_duration(left if left < 1000 else left // 1000 * 1000)})"
 
 
+UNRECORDED_TOLD = 5
+"""Steps that were started and not recorded, as many as are told one by one."""
 _ENDED = {
     State.SUCCEEDED: "succeeded",
     State.FAILED: "failed",

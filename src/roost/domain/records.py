@@ -15,6 +15,10 @@ from roost.domain.retry import RetryRule
 from roost.domain.states import State
 
 
+STARTED_KINDS = ("llm", "tool")
+"""Kinds of steps that are marked before they run: what they do costs, or is seen outside, even if nobody records it."""
+
+
 class Flag(IntFlag):
     """Features a job uses; a job without flags takes the fast path everywhere."""
 

@@ -57,6 +57,15 @@ class SettleRow(msgspec.Struct, array_like=True):
     ending: Ending
 
 
+class StartRow(msgspec.Struct, array_like=True):
+    """A step that is about to run; ``started_at`` in milliseconds."""
+
+    name: str
+    kind: str
+    input_hash: str
+    started_at: int
+
+
 class BeatRow(msgspec.Struct, array_like=True):
     id: int
     token: str
@@ -66,6 +75,8 @@ class BeatRow(msgspec.Struct, array_like=True):
     logs: list[tuple[int, str, str]] = []
     """(at, level, message)"""
     chunks: list[str] = []
+    steps: list[StartRow] = []
+    """Steps that start now."""
     operation: Operation | None = None
     """Told where the beat says something that must not be said twice."""
 

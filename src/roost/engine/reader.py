@@ -21,7 +21,7 @@ from roost.engine.searching.dialects import Dialect
 from roost.engine.searching.reading import SearchReader
 from roost.engine.work.texts import pack, unpack
 from roost.errors import InvalidCursor, NotFound
-from roost.wire.attempts import Step, Worker
+from roost.wire.attempts import Step, UnrecordedStep, Worker
 from roost.wire.codec import timestamp
 from roost.wire.holds import Hold, HoldPage, ListHolds
 from roost.wire.jobs import Attempt, Chunk, ChunkPage, Job, JobPage, ListJobs, LogLine, LogPage
@@ -93,6 +93,7 @@ class SqlReader(SqlHookReader):
                     for at, type, actor, data in session.rows("job_events", id=id)
                 ],
                 steps=[rows.step(row) for row in session.rows("job_steps", id=id)],
+                unrecorded=[rows.unrecorded_step(row) for row in session.rows("job_steps_started", id=id)],
                 queue_paused_at=paused_at,
                 queue_paused_by=paused_by,
                 ready_before=ready_before,
@@ -155,6 +156,13 @@ class SqlReader(SqlHookReader):
         with self._session() as session:
             _summary(session, id)
             return [rows.step(row) for row in session.rows("job_steps", id=id)]
+
+    def all_steps(self, id: int) -> tuple[list[Step], list[UnrecordedStep]]:
+        """A job's recorded steps, and those that were started and not recorded; raises `NotFound`."""
+        with self._session() as session:
+            _summary(session, id)
+            unrecorded = [rows.unrecorded_step(row) for row in session.rows("job_steps_started", id=id)]
+            return [rows.step(row) for row in session.rows("job_steps", id=id)], unrecorded
 
     def queues(self, now: int) -> list[Queue]:
         """Every queue that has jobs or rules, by name."""

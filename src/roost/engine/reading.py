@@ -13,7 +13,7 @@ from roost.domain.states import State
 from roost.domain.why import LimitUse
 from roost.engine.feedreading import FeedSlice
 from roost.engine.hooks import HookReader
-from roost.wire.attempts import Step, Worker
+from roost.wire.attempts import Step, UnrecordedStep, Worker
 from roost.wire.holds import Hold, HoldPage, ListHolds
 from roost.wire.jobs import Attempt, ChunkPage, Job, JobPage, ListJobs, LogPage
 from roost.wire.kinds import KindSchema
@@ -66,6 +66,7 @@ class History(msgspec.Struct, kw_only=True):
     holds: list[Hold]
     events: list[OperatorEvent]
     steps: list[Step]
+    unrecorded: list[UnrecordedStep]
     queue_paused_at: int | None
     queue_paused_by: str | None
     ready_before: int
@@ -101,6 +102,7 @@ class Reader(HookReader, Protocol):
     def options(self, id: int) -> JobOptions: ...
     def chunks(self, id: int, after: int, limit: int) -> ChunkPage: ...
     def steps(self, id: int) -> list[Step]: ...
+    def all_steps(self, id: int) -> tuple[list[Step], list[UnrecordedStep]]: ...
     def queues(self, now: int) -> list[Queue]: ...
     def queue(self, name: str, now: int) -> Queue: ...
     def uncounted(self, until: int, worth: int) -> list[tuple[str, str]]: ...

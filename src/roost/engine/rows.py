@@ -12,7 +12,7 @@ from roost.domain.records import Flag, JobOptions, LimitRule
 from roost.domain.schedule import ScheduleRule, describe
 from roost.domain.states import State
 from roost.engine.reading import ScheduleFacts
-from roost.wire.attempts import Register, Step, Worker
+from roost.wire.attempts import Register, Step, UnrecordedStep, Worker
 from roost.wire.batches import Batch
 from roost.wire.codec import timestamp
 from roost.wire.flow import Dependency
@@ -142,6 +142,19 @@ def step(row: Row) -> Step:
         attempt=number_of_attempt,
         started_at=time(started_at),
         finished_at=timestamp(finished_at),
+    )
+
+
+def unrecorded_step(row: Row) -> UnrecordedStep:
+    """From the columns of ``job_steps_started``."""
+    name, kind, input_hash, number_of_attempt, started_at, ended = row
+    return UnrecordedStep(
+        name=name,
+        kind=kind,
+        input_hash=input_hash,
+        attempt=number_of_attempt,
+        started_at=timestamp(started_at),
+        ended=ended,
     )
 
 

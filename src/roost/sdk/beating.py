@@ -35,7 +35,8 @@ class _InThisProcess(Protocol):
 class _Borrowed:
     """Calls on the worker's loop, for a transport that has no other way."""
 
-    repeatable = False
+    repeatable = True
+    """An answer that did not come in time may be to a call that was heard."""
 
     def __init__(self, transport: AsyncTransport, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._transport = transport

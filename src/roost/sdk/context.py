@@ -90,7 +90,10 @@ class _Base(Injected):
         return self._core.summary
 
     def save(self, state: object) -> None:
-        """Replace the job's state blob; `saved` gives it to the next attempt. Raises `InvalidRequest` if not JSON."""
+        """Replace the job's state blob (1 MiB); `saved` gives it to the next attempt.
+
+        Raises `InvalidRequest` if it is not JSON, and `TooLarge`.
+        """
         self._core.save(state)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from roost.domain.admission import SAVED_LIMIT, check_size
 from roost.domain.duration import to_milliseconds
 from roost.domain.holds import subject_hash
 from roost.domain.records import Flag
@@ -78,6 +79,7 @@ class Core:
             self._recorder.begin(name)
             try:
                 started_at = wall_ms()
+                await self._recorder.start(name, kind, digest, started_at)
                 output = encode(await self.style.call(function, args, kwargs), name)
                 step = await self._recorder.record(name, kind, digest, output, started_at)
             finally:
@@ -191,7 +193,10 @@ class Core:
         self._tell(Tell(log=line))
 
     def save(self, state: object) -> None:
-        self._saved = encode(state, "state")
+        saved = encode(state, "state")
+        # Told in the background, where no handler could hear a refusal.
+        check_size(saved, SAVED_LIMIT, "state")
+        self._saved = saved
         self._tell(Tell(saved=msgspec.Raw(self._saved)))
 
     async def saved(self, kind: Any) -> Any:

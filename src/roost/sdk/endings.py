@@ -81,7 +81,7 @@ def error_info(error: BaseException) -> ErrorInfo:
     kind = type(error)
     try:
         message = str(error)
-    except Exception as broken:  # the handler's class decides what str() does
+    except BaseException as broken:  # the handler's class decides what str() does
         message = f"(its message cannot be read: {type(broken).__name__})"
     return ErrorInfo(
         type=clean(type_name(kind), _TYPE_LENGTH),
@@ -97,7 +97,7 @@ def _formatted(error: BaseException) -> str:
         frames = frames.tb_next
     try:
         return "".join(traceback.format_exception(type(error), error, frames))
-    except Exception as broken:  # as above
+    except BaseException as broken:  # as above
         return f"(its traceback cannot be written: {type(broken).__name__})"
 
 

@@ -2,6 +2,9 @@
 
 All leases of a worker are renewed in one call about every third of a lease. What handlers tell (progress, log lines,
 saved state) travels along; when there is something to tell, a heartbeat leaves a moment later instead of waiting.
+
+What was told is said once: a call that was not answered is repeated as it was, under the same operation id, before
+anything newer of its attempts. Only the server's word that a lease is lost, or the lease's own end, stops a handler.
 """
 
 from __future__ import annotations
@@ -11,22 +14,39 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from roost.errors import RoostError
+from roost.errors import LeaseLost, RoostError, Unavailable
 from roost.sdk.attempt import Attempt
-from roost.sdk.notes import Told
-from roost.sdk.patience import WORTH_REPEATING, Patience
+from roost.sdk.notes import CHARACTERS_PER_BEAT, MESSAGE_LENGTH, Told
+from roost.sdk.patience import Patience, new_operation_id
 from roost.sdk.transport import Calls
-from roost.wire.attempts import Beat, Heartbeat, HeartbeatReply
+from roost.wire.attempts import Beat, Heartbeat, HeartbeatReply, NewLogLine
 from roost.wire.contract import HEARTBEAT
+from roost.wire.problems import Problem
 
 logger = logging.getLogger("roost.worker")
 
 BEATS_PER_CALL = 500
-CHARACTERS_PER_CALL = 400_000
+CHARACTERS_PER_CALL = 2 * CHARACTERS_PER_BEAT
 """Of log lines and state in one call: a busy worker splits what it tells rather than being refused as too large."""
 TELL_AFTER = 0.2
 """Seconds between heartbeats that only carry what handlers tell."""
+OF_THE_CONTENT = (400, 413, 422)
+"""Refusals of what a call says; it would be refused again. Every other one may pass."""
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One heartbeat of several attempts, under one name however often it is sent."""
+
+    beats: list[tuple[Attempt, Told | None]]
+    operation_id: str
+
+    @property
+    def tells(self) -> bool:
+        """Whether it says something that must be said, and only once."""
+        return any(told is not None for _, told in self.beats)
 
 
 class Heart:
@@ -57,6 +77,9 @@ class Heart:
         self._last = 0.0
         self._next: float | None = None
         self._failures = 0
+        self._quiet_until = 0.0
+        """The server asked to be left alone until then."""
+        self._unanswered: list[_Call] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name=f"roost-heart-{worker}", daemon=True)
 
@@ -128,6 +151,7 @@ class Heart:
                 if self._nudged or self._flushes:
                     # Told again and again to a server that does not answer, it would only be told more often.
                     soon = self._last if self._flushes and not self._failures else self._last + TELL_AFTER
+                    soon = max(soon, self._quiet_until)
                     due = soon if due is None else min(soon, due)
                 if due is not None and due <= now:
                     break
@@ -146,12 +170,13 @@ class Heart:
         for attempt in attempts:
             if attempt.lease_until <= now and not attempt.ended:
                 self._tell_loop(self._on_lost, attempt)
+        tried = self._repeat(now)
         chosen = [
             attempt
             for attempt in attempts
             if attempt.lease_until > now
             and (attempt.stale_at is None or now < attempt.stale_at)
-            and (everything or (attempt.notes is not None and attempt.notes.pending))
+            and ((everything and attempt not in tried) or (attempt.notes is not None and attempt.notes.waiting))
         ]
         beats: list[tuple[Attempt, Told | None]] = []
         size = 0
@@ -166,57 +191,107 @@ class Heart:
         if beats:
             self._beat(beats)
 
+    def _repeat(self, now: float) -> set[Attempt]:
+        """Say again what was not answered; the attempts of those calls: they have had their heartbeat."""
+        calls, self._unanswered = self._unanswered, []
+        tried: set[Attempt] = set()
+        for call in calls:
+            tried.update(attempt for attempt, _ in call.beats)
+            if any(self._beats(attempt) and attempt.lease_until > now for attempt, _ in call.beats):
+                self._try(call)
+            else:
+                self._over(call)
+        return tried
+
+    def _beats(self, attempt: Attempt) -> bool:
+        return (attempt.id, attempt.token) in self._attempts
+
     def _beat(self, beats: list[tuple[Attempt, Told | None]]) -> None:
+        self._try(_Call(beats, new_operation_id()))
+
+    def _try(self, call: _Call) -> None:
         sent_at = time.monotonic()
         try:
-            reply = self._send(beats)
-        except WORTH_REPEATING as error:
-            self._failures += 1
-            for attempt, told in beats:
-                if told is not None and attempt.notes is not None:
-                    attempt.notes.give_back(told)
-            pause = self._patience.pause(self._failures, error, 0.0) or self._seconds / 6
-            self._plan(min(pause, self._seconds / 6))
-            logger.warning("heartbeat for %d jobs failed, again in %.1f s: %s", len(beats), pause, error)
-            return
+            reply = self._send(call)
         except RoostError as error:
-            self._one_by_one(beats, error)
+            if error.status in OF_THE_CONTENT:
+                self._one_by_one(call, error)
+            else:
+                self._failed(call, error)
+            return
+        except Exception as error:  # a heart that stops beating would lose every lease
+            logger.exception("a heartbeat failed unexpectedly")
+            self._failed(call, Unavailable(repr(error)))
             return
         self._failures = 0
-        self._renewed(beats, reply, sent_at)
+        self._renewed(call.beats, reply, sent_at)
 
-    def _one_by_one(self, beats: list[tuple[Attempt, Told | None]], error: RoostError) -> None:
-        """A refused call: what one handler told is to blame; it alone is dropped, and no lease is lost by it."""
-        if len(beats) > 1:
-            for beat in beats:
+    def _failed(self, call: _Call, error: RoostError) -> None:
+        """Not heard, or not now: what it tells is said again, under the same name."""
+        self._failures += 1
+        if call.tells:
+            self._unanswered.append(call)
+        pause = min(self._patience.pause(self._failures, error, 0.0) or self._seconds / 6, self._seconds / 6)
+        self._quiet_until = time.monotonic() + pause
+        self._plan(pause)
+        logger.warning("heartbeat for %d jobs failed, again in %.1f s: %s", len(call.beats), pause, error)
+
+    def _one_by_one(self, call: _Call, error: RoostError) -> None:
+        """A refused call: what one handler told is to blame; that alone is dropped, and no lease is lost by it."""
+        if len(call.beats) > 1:
+            for beat in call.beats:
                 self._beat([beat])
             return
-        attempt, told = beats[0]
+        attempt, told = call.beats[0]
         if told is None:
-            logger.error("the heartbeat of %r was refused: %s", attempt, error)
+            logger.error("the heartbeat of %r was refused: %s", attempt, error, extra=attempt.tag)
             return
-        logger.error("what %r told was refused and is dropped: %s", attempt, error)
-        if attempt.notes is not None:
-            attempt.notes.sent()
+        parts = told.parts()
+        if len(parts) > 1:
+            if attempt.notes is not None:
+                attempt.notes.divided(len(parts))
+            for part in parts:
+                self._beat([(attempt, part)])
+            return
+        self._refused(attempt, told, Problem.of(error))
+        self._over(call)
         self._beat([(attempt, None)])
 
-    def _send(self, beats: list[tuple[Attempt, Told | None]]) -> HeartbeatReply:
+    def _refused(self, attempt: Attempt, told: Told | None, problem: Problem) -> None:
+        """What a handler told is dropped: its log says so, for whoever misses it there, unless its log is refused."""
+        logger.error("what %r told was refused and is dropped: %s", attempt, problem.message, extra=attempt.tag)
+        only_logs = told is None or (told.progress is None and told.saved is None)
+        if attempt.notes is not None and not only_logs:
+            message = f"what the handler told was refused and is dropped: {problem.message}"[:MESSAGE_LENGTH]
+            attempt.notes.log(NewLogLine(message=message, level="error"))
+
+    def _over(self, call: _Call) -> None:
+        for attempt, told in call.beats:
+            if told is not None and attempt.notes is not None:
+                attempt.notes.sent()
+
+    def _send(self, call: _Call) -> HeartbeatReply:
         wire = []
-        for attempt, told in beats:
+        for attempt, told in call.beats:
             beat = Beat(id=attempt.id, token=attempt.token)
             if told is not None:
                 beat.progress, beat.saved, beat.logs = told.progress, told.saved, told.logs
             wire.append(beat)
-        return self._transport.send(HEARTBEAT, Heartbeat(worker=self._worker, lease=self._lease, beats=wire))
+        named = call.operation_id if call.tells and self._transport.repeatable else None
+        return self._transport.send(HEARTBEAT, Heartbeat(worker=self._worker, lease=self._lease, beats=wire), named)
 
     def _renewed(self, beats: list[tuple[Attempt, Told | None]], reply: HeartbeatReply, sent_at: float) -> None:
         for (attempt, told), answer in zip(beats, reply.beats, strict=True):
-            if told is not None and attempt.notes is not None:
-                attempt.notes.sent()
-            if answer.error is not None:
+            if answer.error is not None and answer.error.code == LeaseLost.code:
+                if told is not None and attempt.notes is not None:
+                    attempt.notes.sent()
                 attempt.lease_until = 0.0
                 self._tell_loop(self._on_lost, attempt)
                 continue
+            if answer.error is not None:
+                self._refused(attempt, told, answer.error)
+            if told is not None and attempt.notes is not None:
+                attempt.notes.sent()
             attempt.lease_until = sent_at + self._seconds
             if answer.cancel:
                 self._tell_loop(self._on_cancel, attempt)
@@ -253,6 +328,4 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 def _length(told: Told | None) -> int:
-    if told is None:
-        return 0
-    return sum(len(line.message) for line in told.logs) + (0 if told.saved is None else len(bytes(told.saved)))
+    return 0 if told is None else told.length

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
@@ -48,6 +49,8 @@ class Lanes:
         self.supervisor = supervisor(self._abandon)
         self.backlog: deque[Attempt] = deque()
         self.running: dict[asyncio.Task[None], Attempt | None] = {}
+        self.stopping = False
+        """The worker is about to end: a Ctrl-C is meant for it."""
         self._base: Context = copy_context()
 
     @property
@@ -98,7 +101,7 @@ class Lanes:
                 current.set(attempt)
                 before = copy_context()
                 await self._run(attempt, task)
-                if attempt.interrupted or copy_context() != before:
+                if attempt.interrupted or task.cancelling() or copy_context() != before:
                     return
                 self.running[task] = None
                 served += 1
@@ -126,11 +129,22 @@ class Lanes:
         except asyncio.CancelledError as error:
             if attempt.interrupted:
                 outcome = ending(attempt)
-            elif task.cancelling():
-                raise
             else:
-                # Nobody told it to stop: the handler awaited something that was cancelled.
-                outcome = raised(attempt.id, attempt.token, error)
+                if task.cancelling():
+                    # Either the handler cancelled its own task, or somebody all of the program's: then the worker is
+                    # about to hear of it too.
+                    await asyncio.sleep(0)
+                if self.stopping and task.cancelling():
+                    outcome = Outcome(id=attempt.id, token=attempt.token, outcome="release")
+                else:
+                    # Nobody told it to stop: the handler awaited something that was cancelled.
+                    outcome = raised(attempt.id, attempt.token, error)
+        except KeyboardInterrupt as error:
+            if self.stopping or signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                # Somebody's Ctrl-C, which met the handler by chance: interrupted is not failed.
+                self._end(attempt, Outcome(id=attempt.id, token=attempt.token, outcome="release"))
+                raise
+            outcome = raised(attempt.id, attempt.token, error)
         finally:
             attempt.lane = None
         if attempt.ended:

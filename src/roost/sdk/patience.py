@@ -14,6 +14,14 @@ WORTH_REPEATING = (Overloaded, Unavailable, OutcomeUnknown)
 """Errors that say "not now"; every other one is an answer."""
 
 
+def may_pass(error: RoostError) -> bool:
+    """Whether the same call may go well later, for a worker, which outlives its server's troubles.
+
+    Beside `WORTH_REPEATING` that is a server that failed inside, or that was not given the call in time.
+    """
+    return error.status in (408, 429) or error.status >= 500
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Repeat a call for ``seconds`` at most, after pauses from ``base`` doubling up to ``cap``, spread by chance."""

@@ -14,7 +14,7 @@ from roost.sdk.attempt import Attempt
 from roost.sdk.notes import Told
 from roost.sdk.patience import new_operation_id
 from roost.sdk.signals import Stopped
-from roost.wire.attempts import Beat, Heartbeat, NewLogLine, RecordStep, Steps
+from roost.wire.attempts import Beat, Heartbeat, NewLogLine, RecordStep, StartStep, Steps
 from roost.wire.codec import encode
 from roost.wire.contract import HEARTBEAT
 from roost.wire.flow import Dependency
@@ -47,6 +47,15 @@ class Record(msgspec.Struct, tag=True):
     kind: str
     input_hash: str
     output: msgspec.Raw
+    started_at: int
+
+
+class Start(msgspec.Struct, tag=True):
+    """A step whose work costs, or is seen outside, is about to run; answered with null when everybody can see that."""
+
+    name: str
+    kind: str
+    input_hash: str
     started_at: int
 
 
@@ -90,6 +99,7 @@ Question = (
     | LoadSaved
     | ServerTime
     | Record
+    | Start
     | Spawn
     | Ends
     | LoadDependencies
@@ -150,6 +160,9 @@ class ServerPort:
         match question:
             case Record():
                 return await self._record(question)
+            case Start():
+                await self._start(question)
+                return b"null"
             case LoadSteps():
                 return encode(Steps(steps=[*await jobs.steps(self._attempt.id)]))
             case LoadHolds():
@@ -234,9 +247,21 @@ class ServerPort:
             if cursor is None:
                 return found
 
+    async def _start(self, step: Start) -> None:
+        """With a heartbeat of its own: once the lease is somebody else's, nothing that costs is started any more."""
+        mark = StartStep(
+            name=step.name,
+            kind=step.kind,  # type: ignore[arg-type]  # the server checks it, whichever language asks
+            input_hash=step.input_hash,
+            started_at=step.started_at,
+        )
+        await self._beat(Beat(id=self._attempt.id, token=self._attempt.token, steps=[mark]))
+
     async def _append(self, chunks: list[Json]) -> None:
-        """With a heartbeat of its own under a name of its own, so that a repetition appends nothing again."""
-        beat = Beat(id=self._attempt.id, token=self._attempt.token, chunks=chunks)
+        await self._beat(Beat(id=self._attempt.id, token=self._attempt.token, chunks=chunks))
+
+    async def _beat(self, beat: Beat) -> None:
+        """Under a name of its own, so that a repetition says nothing again; raises what the server refuses with."""
         request = Heartbeat(worker=self._worker, lease=self._lease, beats=[beat])
         reply = await self._client.call(HEARTBEAT, request, new_operation_id())
         problem = reply.beats[0].error

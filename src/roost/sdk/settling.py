@@ -10,7 +10,7 @@ from collections.abc import Callable
 from roost.errors import LeaseLost, RoostError
 from roost.sdk.attempt import Attempt
 from roost.sdk.endings import failed
-from roost.sdk.patience import WORTH_REPEATING, Patience
+from roost.sdk.patience import WORTH_REPEATING, Patience, may_pass
 from roost.sdk.ports import Flush
 from roost.sdk.transport import AsyncTransport
 from roost.wire.attempts import Outcome, SettledJobs, SettleJobs
@@ -20,6 +20,8 @@ logger = logging.getLogger("roost.worker")
 
 OUTCOMES_PER_CALL = 1000
 BYTES_PER_CALL = 512_000
+FAILED_CALLS = 5
+"""Times a server may fail over a call before its outcomes are taken for the cause, and tried by themselves."""
 
 Ended = tuple[Attempt, Outcome]
 
@@ -84,15 +86,15 @@ class Settler:
             try:
                 request = SettleJobs(outcomes=[outcome for _, outcome in batch])
                 reply = await self._transport.send(SETTLE, request)
-            except WORTH_REPEATING as error:
+            except RoostError as error:
                 failures += 1
+                if not isinstance(error, WORTH_REPEATING) and (failures > FAILED_CALLS or not may_pass(error)):
+                    await self._refused(batch, error)
+                    return
                 pause = self._patience.pause(failures, error, 0.0) or 1.0
                 logger.warning("settling %d jobs failed, again in %.1f s: %s", len(batch), pause, error)
                 await asyncio.sleep(pause)
                 batch = self._still_ours(batch)
-            except RoostError as error:
-                await self._refused(batch, error)
-                return
             else:
                 self._answered(batch, reply)
                 return

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from roost.domain.records import Flag
+from roost.domain.records import STARTED_KINDS, Flag
 from roost.errors import InvalidRequest, StepChanged
 from roost.sdk.adapters import Adapter, adapter, encode
-from roost.sdk.ports import LoadSteps, Port, Record
+from roost.sdk.ports import LoadSteps, Port, Record, Start
 from roost.wire.attempts import RecordedStep, Step, Steps
 from roost.wire.codec import decode
 
@@ -56,6 +56,11 @@ class Recorder:
         if self._steps is not None:
             self._steps[name] = step
         return step
+
+    async def start(self, name: str, kind: str, input_hash: str, started_at: int) -> None:
+        """Tell that the step runs now, if its kind is one that is told; raises `LeaseLost` where it must not run."""
+        if kind in STARTED_KINDS:
+            await self._port.ask(Start(name, kind, input_hash, started_at))
 
     def begin(self, name: str) -> None:
         """Raises `InvalidRequest` where a step of that name runs at this moment: only one could be recorded."""

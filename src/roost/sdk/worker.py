@@ -30,7 +30,7 @@ from roost.sdk.executors.thread import ThreadExecutor
 from roost.sdk.heartbeat import Heart
 from roost.sdk.lanes import Lanes
 from roost.sdk.notes import Notes
-from roost.sdk.patience import WORTH_REPEATING, Patience, new_operation_id
+from roost.sdk.patience import Patience, may_pass, new_operation_id
 from roost.sdk.ports import Port, ServerPort, Tell, ThreadPort
 from roost.sdk.registry import Handler, Registry
 from roost.sdk.settling import Settler
@@ -202,7 +202,9 @@ class Worker:
             try:
                 await asyncio.wait([sending, stopped], return_when=asyncio.FIRST_COMPLETED)
                 return (sending.result() if sending.done() else None), sent_at
-            except WORTH_REPEATING as error:
+            except RoostError as error:
+                if not may_pass(error):
+                    raise
                 failures += 1
                 pause = self._patience.pause(failures, error, 0.0) or self._patience.cap
                 logger.warning("claiming failed, again in %.1f s: %s", pause, error)
@@ -341,6 +343,7 @@ class Worker:
         return self._stop.is_set()
 
     def _begin_stop(self) -> None:
+        self._lanes.stopping = True
         self._stop.set()
         self._wake.set()
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from roost.domain import holds, order
 from roost.domain.admission import INPUT_LIMIT, SAVED_LIMIT
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name
-from roost.domain.records import HoldRow, WaitRow
+from roost.domain.records import STARTED_KINDS, HoldRow, WaitRow
 from roost.domain.settle import Ending
-from roost.engine.protocol import BeatRow, ClaimAnswer, ClaimWork, Operation, SettleRow, StepRow
+from roost.engine.protocol import BeatRow, ClaimAnswer, ClaimWork, Operation, SettleRow, StartRow, StepRow
 from roost.errors import InvalidRequest, RoostError
 from roost.service.admitting import checked, checked_or_none
 from roost.service.core import CallInfo, Core, operation_of
@@ -210,8 +212,8 @@ def hold_row(question: NewHold, now: int, path: str) -> HoldRow:
 
 def error_text(error: ErrorInfo) -> str:
     """The error as JSON; what no store can keep (NUL, half surrogate pairs) is replaced: an error is never refused."""
-    fields = [_storable(text) for text in (error.type, error.message, error.traceback)]
-    return encode(ErrorInfo(type=fields[0], message=fields[1], traceback=fields[2])).decode()
+    kind, message, traceback, *bases = map(_storable, (error.type, error.message, error.traceback, *error.bases))
+    return encode(ErrorInfo(type=kind, message=message, traceback=traceback, bases=bases)).decode()
 
 
 def _storable(text: str) -> str:
@@ -219,7 +221,7 @@ def _storable(text: str) -> str:
 
 
 async def heartbeat(core: Core, request: Heartbeat, call: CallInfo) -> HeartbeatReply:
-    """Renew leases; each is renewed or refused by itself. What cannot be stored is refused, its lease renewed."""
+    """Renew leases; each is renewed or refused by itself. A state or chunks that cannot be stored are refused alone."""
     lease_ms = read_lease(request.lease)
     now = core.now()
     core.seen.hear(check_name(request.worker, "worker"), now)
@@ -230,12 +232,13 @@ async def heartbeat(core: Core, request: Heartbeat, call: CallInfo) -> Heartbeat
     for index, beat in enumerate(request.beats):
         try:
             row = _beat_row(beat, lease_ms, now, f"beats[{index}]", core.settings.payload_limit)
-            if row.logs or row.chunks:
-                operation = operation or operation_of("jobs.heartbeat", request, call)
-                row.operation = operation
         except RoostError as error:
             refused[index] = Problem.of(error)
-            row = BeatRow(beat.id, beat.token, lease_ms)
+            told = msgspec.structs.replace(beat, saved=None, chunks=[])
+            row = _beat_row(told, lease_ms, now, f"beats[{index}]", core.settings.payload_limit)
+        if row.logs or row.chunks:
+            operation = operation or operation_of("jobs.heartbeat", request, call)
+            row.operation = operation
         size += ROW_OVERHEAD + len(row.saved or "") + sum([len(message) for _, _, message in row.logs])
         size += sum(map(len, row.chunks))
         rows.append(row)
@@ -257,6 +260,7 @@ def _beat_row(beat: Beat, lease_ms: int, now: int, path: str, limit: int) -> Bea
         checked_or_none(beat.saved, SAVED_LIMIT, f"{path}.saved"),
         [(now if line.at is None else line.at, line.level, _storable(line.message)) for line in beat.logs],
         _chunks(beat.chunks, limit, path),
+        [StartRow(step.name, step.kind, step.input_hash, step.started_at or now) for step in beat.steps],
     )
 
 
@@ -283,5 +287,8 @@ async def record_step(core: Core, request: RecordStep, call: CallInfo) -> Record
 
 
 async def steps(core: Core, request: JobRef, call: CallInfo) -> Steps:
-    """A job's recorded steps; raises `NotFound`."""
-    return Steps(steps=await core.read(core.reader.steps, request.id))
+    """A job's steps, and how many of them were run; raises `NotFound`."""
+    recorded, unrecorded = await core.read(core.reader.all_steps, request.id)
+    kinds = Counter([step.kind for step in recorded] + [step.kind for step in unrecorded])
+    live = {kind: kinds[kind] for kind in STARTED_KINDS if kinds[kind]}
+    return Steps(steps=recorded, unrecorded=unrecorded, live=live)

@@ -119,6 +119,9 @@ def composed(history: History) -> list[PastEvent]:
     for step in history.steps:
         data = {"name": step.name, "kind": step.kind, "attempt": step.attempt}
         found.append(PastEvent(at=_ms(step.finished_at), type="step", data=data))
+    for mark in history.unrecorded:
+        data = {"name": mark.name, "kind": mark.kind, "attempt": mark.attempt}
+        found.append(PastEvent(at=_ms(mark.started_at), type="step_started", data=data))
     for hold in history.holds:
         data = {"hold": hold.id, "title": hold.title, "reason": hold.reason}
         found.append(PastEvent(at=_ms(hold.created_at), type="held", data=data))

@@ -15,6 +15,7 @@ from roost.wire.problems import Problem
 
 Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST, description="milliseconds since the epoch")]
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="the lease's random token")]
+StepName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 Weight = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -85,7 +86,7 @@ class NewWait(Wire, kw_only=True):
 
     jobs: Annotated[list[JobId], msgspec.Meta(min_length=1, max_length=1000)] | None = None
     signal: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
-    step: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    step: StepName | None = None
     timeout: Duration | None = None
 
 
@@ -141,6 +142,16 @@ class NewLogLine(Wire, kw_only=True):
     """Now where None."""
 
 
+class StartStep(Wire, kw_only=True):
+    """A step that starts now: until it is recorded, everybody sees that it was started."""
+
+    name: StepName
+    kind: Literal["llm", "tool"]
+    input_hash: Annotated[str, msgspec.Meta(max_length=64)]
+    started_at: Moment | None = None
+    """Now where None."""
+
+
 class Beat(Wire, kw_only=True):
     """One lease renewed, with what the handler has to tell."""
 
@@ -151,6 +162,8 @@ class Beat(Wire, kw_only=True):
     logs: Annotated[list[NewLogLine], msgspec.Meta(max_length=1000)] = []
     chunks: Annotated[list[Json], msgspec.Meta(max_length=1000)] = []
     """Appended to the result's chunks, in order; sent again under the same operation id, not twice."""
+    steps: Annotated[list[StartStep], msgspec.Meta(max_length=1000)] = []
+    """Steps that start now; a call that costs waits for the answer, so that no started one is ever unseen."""
 
 
 class Heartbeat(Wire, kw_only=True):
@@ -178,7 +191,7 @@ class RecordStep(Wire, kw_only=True):
 
     id: JobId = 0
     token: Token
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    name: StepName
     kind: Literal["code", "llm", "tool", "sleep", "wait"] = "code"
     input_hash: Annotated[str, msgspec.Meta(max_length=64)]
     output: Json
@@ -209,8 +222,27 @@ class RecordedStep(Wire, kw_only=True):
     recorded: bool
 
 
+class UnrecordedStep(Wire, kw_only=True):
+    """A step that an attempt started and did not record.
+
+    ``ended`` is how that attempt ended (lost, failed, released, …): whether the step did its work, and what that cost,
+    only those it reached know. None while the attempt runs: the step may be in flight.
+    """
+
+    name: str
+    kind: str
+    input_hash: str
+    attempt: int
+    started_at: str
+    ended: str | None = None
+
+
 class Steps(Wire, kw_only=True):
+    """``live`` counts, for ``llm`` and ``tool``, how many steps were run: those recorded and those not recorded."""
+
     steps: list[Step]
+    unrecorded: list[UnrecordedStep] = []
+    live: dict[str, int] = {}
 
 
 class Register(Wire, kw_only=True):

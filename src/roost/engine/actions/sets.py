@@ -33,7 +33,7 @@ from roost.errors import Conflict, NotFound, RoostError
 Refusals = dict[int, RoostError]
 
 TABLES = (
-    "input", "result", "progress", "log", "attempt", "step", "hold", "event", "unique", "tag", "metadata", "summary",
+    "input", "result", "progress", "log", "attempt", "step", "step_started", "hold", "event", "unique", "tag", "metadata", "summary",
     "chunk", "error", "index", "dependency", "dependent", "child", "signal_wait", "signal_used",
     "limit",
 )  # fmt: skip
@@ -87,7 +87,7 @@ def cancel(
     asked = [facts for facts in running if not is_tracked(facts)]
     stopped = [facts for facts in fresh if facts.state is not State.RUNNING]
     if asked:
-        transaction.run("job_flag", rows=pack([(facts.id, int(Flag.CANCEL_REQUESTED)) for facts in asked]))
+        transaction.send("job_flag", rows=pack([(facts.id, int(Flag.CANCEL_REQUESTED)) for facts in asked]))
     end_tracked(transaction, [facts for facts in running if is_tracked(facts)], now, effects)
     apply(transaction, [Move(facts, Event.CANCEL, "requested") for facts in stopped], now, effects)
     known = {facts.id for facts in asked}
@@ -152,7 +152,7 @@ def forget(transaction: Transaction, ids: list[int]) -> int:
     bury(transaction, ids)
     uncount(transaction, text)
     for table in TABLES:
-        transaction.run(f"{table}_delete", ids=text)
+        transaction.send(f"{table}_delete", ids=text)
     return transaction.run("job_delete", ids=text)
 
 
@@ -259,7 +259,7 @@ def ask(
         opened.append((facts.id, row))
         if row.deadline is not None:
             note_due(effects, row.deadline)
-    transaction.run(
+    transaction.send(
         "hold_put",
         rows=pack([(id, h.reason, h.title, h.subject, h.subject_hash, h.deadline, h.on_expiry) for id, h in opened]),
         now=now,

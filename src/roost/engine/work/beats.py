@@ -23,16 +23,20 @@ def apply(transaction: Transaction, calls: list[list[BeatRow]], now: int) -> lis
     if not rows:
         return [[] for _ in calls]
     leases = sorted((row.id, row.token, now + row.lease_ms) for row in rows)
-    transaction.run("beat", rows=pack(leases))
+    transaction.send("beat", rows=pack(leases))
     asked = pack(sorted({(row.id, row.token) for row in rows}))
     told = {(id, token): held for id, token, held in unpack(transaction.one("beat_refused", rows=asked))}
     accepted = [row for row in rows if told.get((row.id, row.token), 1)]
     said = accepted if all(row.operation is None for row in accepted) else _once(transaction, calls, accepted, now)
+    started = {(row.id, step.name): step for row in accepted for step in row.steps}
+    if started:
+        marks = [(id, name, step.kind, step.input_hash, step.started_at) for (id, name), step in started.items()]
+        transaction.send("step_started_put", rows=pack(marks))
     put_progress(transaction, [(row.id, row.progress, row.saved) for row in said])
     refused = _append(transaction, [row for row in said if row.chunks], now)
     lines = [(row.id, at, level, message) for row in said for at, level, message in row.logs]
     if lines:
-        transaction.run("log_put", rows=pack(lines), line_limit=LOG_LINE_LIMIT)
+        transaction.send("log_put", rows=pack(lines), line_limit=LOG_LINE_LIMIT)
         tell(transaction, EventType.LOGGED, sorted({line[0] for line in lines}))
     return [[refused.get(id(row)) or _answer(row, told.get((row.id, row.token))) for row in call] for call in calls]
 
@@ -40,7 +44,7 @@ def apply(transaction: Transaction, calls: list[list[BeatRow]], now: int) -> lis
 def _once(transaction: Transaction, calls: list[list[BeatRow]], accepted: list[BeatRow], now: int) -> list[BeatRow]:
     """Those rows whose call was not heard before, here or in an earlier transaction; the rest only renews its lease."""
     ids = sorted({row.operation.id for row in accepted if row.operation})
-    known = operations.look_up(transaction, ids, now)
+    known = operations.Known(transaction, ids, now)
     heard: dict[str, str] = {}
     again: set[int] = set()
     for call in calls:
@@ -53,7 +57,7 @@ def _once(transaction: Transaction, calls: list[list[BeatRow]], accepted: list[B
             heard[operation.id] = operation.fingerprint
     if heard:
         rows = [(name, fingerprint, "") for name, fingerprint in sorted(heard.items())]
-        transaction.run("operations_put", rows=pack(rows), now=now)
+        transaction.send("operations_put", rows=pack(rows), now=now)
     return [row for row in accepted if id(row) not in again]
 
 
@@ -93,10 +97,10 @@ def put_progress(transaction: Transaction, rows: list[tuple[int, str | None, str
             merged[id] = (progress if progress is not None else before[0], saved if saved is not None else before[1])
     if not merged:
         return
-    transaction.run("progress_put", rows=pack([(id, *merged[id]) for id in sorted(merged)]))
+    transaction.send("progress_put", rows=pack([(id, *merged[id]) for id in sorted(merged)]))
     moved = [id for id in sorted(merged) if merged[id][0] is not None]
     if moved:
         tell(transaction, EventType.PROGRESS, moved)
     saved_ids = [id for id in sorted(merged) if merged[id][1] is not None]
     if saved_ids:
-        transaction.run("job_flag", rows=pack([(id, int(Flag.SAVED)) for id in saved_ids]))
+        transaction.send("job_flag", rows=pack([(id, int(Flag.SAVED)) for id in saved_ids]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from roost.domain.feed import EventType
-from roost.domain.records import Flag
+from roost.domain.records import STARTED_KINDS, Flag
 from roost.engine import rows
 from roost.engine.driver import Transaction
 from roost.engine.protocol import StepAnswer, StepRow
@@ -44,7 +44,7 @@ def apply(transaction: Transaction, asked: list[StepRow], now: int) -> list[Step
             answers.append(StepAnswer(_new(row, fact, number, now), True))
     if fresh:
         new = list(fresh.values())
-        transaction.run(
+        transaction.send(
             "step_put",
             rows=pack(
                 [
@@ -63,7 +63,12 @@ def apply(transaction: Transaction, asked: list[StepRow], now: int) -> list[Step
             ),
             now=now,
         )
-        transaction.run("job_flag", rows=pack([(id, int(Flag.STEPS)) for id in sorted({row.id for row in new})]))
+        marked = [
+            (row.id, row.name, facts[(row.id, row.token, row.name)][4]) for row in new if row.kind in STARTED_KINDS
+        ]
+        if marked:
+            transaction.send("step_started_done", rows=pack(marked))
+        transaction.send("job_flag", rows=pack([(id, int(Flag.STEPS)) for id in sorted({row.id for row in new})]))
         for row in new:
             attempt = facts[(row.id, row.token, row.name)][4]
             tell(transaction, EventType.STEP, [row.id], {"name": row.name, "kind": row.kind, "attempt": attempt})

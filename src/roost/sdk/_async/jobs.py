@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from roost.domain.states import State
 from roost.sdk._async.events import follow
 from roost.sdk._async.steering import AsyncSteering
+from roost.sdk.patience import new_operation_id
 from roost.sdk.transport import AsyncStream
 from roost.wire import contract
 from roost.wire.attempts import (
@@ -24,6 +25,7 @@ from roost.wire.attempts import (
     Settled,
     SettleJobs,
     Step,
+    Steps,
 )
 from roost.wire.events import FollowLogs
 from roost.wire.flow import DependencyPage, ListChildren, ListDependencies
@@ -204,22 +206,20 @@ class AsyncJobs(AsyncSteering):
 
     async def heartbeat(self, worker: str, beats: Sequence[Beat], *, lease: str = "15s") -> HeartbeatReply:
         """Renew leases and tell progress, state blobs and log lines; learn which jobs to stop."""
-        return await self._client.call(contract.HEARTBEAT, Heartbeat(worker=worker, lease=lease, beats=[*beats]))
+        request = Heartbeat(worker=worker, lease=lease, beats=[*beats])
+        named = any(beat.logs or beat.chunks for beat in beats)
+        return await self._client.call(contract.HEARTBEAT, request, new_operation_id() if named else None)
 
     async def steps(self, id: int) -> Sequence[Step]:
         """The job's recorded steps, in order."""
         return (await self._client.call(contract.STEPS, JobRef(id=id))).steps
 
-    async def unrecorded_steps(self, id: int) -> Sequence[UnrecordedStep]:
-        """The job's steps of kind ``llm`` or ``tool`` that an attempt started and did not record; see `UnrecordedStep`.
+    async def all_steps(self, id: int) -> Steps:
+        """The recorded steps, and those of kind ``llm`` or ``tool`` that an attempt started and did not record.
 
-        One that a later attempt recorded stays among them: it ran twice.
+        One that a later attempt recorded stays among them, for it ran twice; ``live`` counts every run.
         """
-        return (await self._client.call(contract.STEPS, JobRef(id=id))).unrecorded
-
-    async def live_steps(self, id: int) -> Mapping[str, int]:
-        """How many steps of kind ``llm`` and ``tool`` were run for the job, those that nobody recorded included."""
-        return (await self._client.call(contract.STEPS, JobRef(id=id))).live
+        return await self._client.call(contract.STEPS, JobRef(id=id))
 
     async def record_step(self, step: RecordStep) -> RecordedStep:
         """Record a step once; raises `LeaseLost`, and `StepChanged` where it was recorded with another input."""

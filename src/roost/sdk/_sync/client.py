@@ -86,7 +86,7 @@ class Client:
     def call(self, operation: Operation[Q, A], request: Q, operation_id: str | None = None) -> A:
         """One call of the API; ``operation_id`` names it across repetitions (where None, a new one is made)."""
         if operation_id is None and self.transport.repeatable and operation.lane not in ("read", "settle"):
-            # Settles, heartbeats and steps are fenced by their lease: they need no other name.
+            # Settles, steps and plain heartbeats are fenced by their lease: they need no other name.
             operation_id = new_operation_id()
         try:
             return self.transport.send(operation, request, operation_id)

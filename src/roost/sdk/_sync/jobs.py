@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from roost.domain.states import State
 from roost.sdk._sync.events import follow
 from roost.sdk._sync.steering import Steering
+from roost.sdk.patience import new_operation_id
 from roost.sdk.transport import Stream
 from roost.wire import contract
 from roost.wire.attempts import (
@@ -25,6 +26,7 @@ from roost.wire.attempts import (
     Settled,
     SettleJobs,
     Step,
+    Steps,
 )
 from roost.wire.events import FollowLogs
 from roost.wire.flow import DependencyPage, ListChildren, ListDependencies
@@ -205,11 +207,20 @@ class Jobs(Steering):
 
     def heartbeat(self, worker: str, beats: Sequence[Beat], *, lease: str = "15s") -> HeartbeatReply:
         """Renew leases and tell progress, state blobs and log lines; learn which jobs to stop."""
-        return self._client.call(contract.HEARTBEAT, Heartbeat(worker=worker, lease=lease, beats=[*beats]))
+        request = Heartbeat(worker=worker, lease=lease, beats=[*beats])
+        named = any(beat.logs or beat.chunks for beat in beats)
+        return self._client.call(contract.HEARTBEAT, request, new_operation_id() if named else None)
 
     def steps(self, id: int) -> Sequence[Step]:
         """The job's recorded steps, in order."""
         return (self._client.call(contract.STEPS, JobRef(id=id))).steps
+
+    def all_steps(self, id: int) -> Steps:
+        """The recorded steps, and those of kind ``llm`` or ``tool`` that an attempt started and did not record.
+
+        One that a later attempt recorded stays among them, for it ran twice; ``live`` counts every run.
+        """
+        return self._client.call(contract.STEPS, JobRef(id=id))
 
     def record_step(self, step: RecordStep) -> RecordedStep:
         """Record a step once; raises `LeaseLost`, and `StepChanged` where it was recorded with another input."""

@@ -187,8 +187,16 @@ def _work(line: Line, run: Run, aside: _Aside) -> Outcome:
     line.send(Started())
     if blocking:
         return run_sync(handler, lease, UNFENCED, context, aside.loop)
+
+    async def running() -> Outcome:
+        try:
+            return await run_async(handler, lease, UNFENCED, context)
+        except KeyboardInterrupt as error:
+            # The handler's own: no terminal reaches this process. Raised by a task it would end the loop.
+            return raised(lease.id, UNFENCED, error)
+
     try:
-        return asyncio.run_coroutine_threadsafe(run_async(handler, lease, UNFENCED, context), aside.loop()).result()
+        return asyncio.run_coroutine_threadsafe(running(), aside.loop()).result()
     except CancelledError as error:
         # The handler cancelled itself: nobody else does that here.
         return raised(lease.id, UNFENCED, error)

@@ -60,3 +60,24 @@ INSERT INTO step (job_id, name, kind, input_hash, output, usage, attempt, starte
 SELECT (value ->> 0)::bigint, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, (value ->> 6)::integer,
   (value ->> 7)::bigint, :now
 FROM json_array_elements(:rows::json) WITH ORDINALITY AS e (value, place) ORDER BY place;
+
+-- name: step_started_put
+-- A beat that arrives late must not open again what is recorded; one that arrives twice changes nothing.
+INSERT INTO step_started (job_id, name, attempt, kind, input_hash, started_at)
+SELECT r.id, r.name, j.attempt, r.kind, r.input_hash, r.started_at
+FROM (
+  SELECT (value ->> 0)::bigint AS id, value ->> 1 AS name, value ->> 2 AS kind, value ->> 3 AS input_hash,
+    (value ->> 4)::bigint AS started_at
+  FROM json_array_elements(:rows::json)
+) r JOIN job j ON j.id = ANY (ARRAY[r.id])
+WHERE NOT EXISTS (SELECT 1 FROM step s WHERE s.job_id = ANY (ARRAY[r.id]) AND s.name = r.name)
+ON CONFLICT (job_id, name, attempt) DO UPDATE SET kind = excluded.kind, input_hash = excluded.input_hash,
+  started_at = excluded.started_at;
+
+-- name: step_started_done
+DELETE FROM step_started s
+USING (
+  SELECT (value ->> 0)::bigint AS id, value ->> 1 AS name, (value ->> 2)::integer AS attempt
+  FROM json_array_elements(:rows::json)
+) r
+WHERE s.job_id = r.id AND s.name = r.name AND s.attempt = r.attempt;

@@ -19,6 +19,9 @@ DELETE FROM attempt WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 -- name: step_delete
 DELETE FROM step WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 
+-- name: step_started_delete
+DELETE FROM step_started WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]);
+
 -- name: hold_delete
 DELETE FROM hold WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 

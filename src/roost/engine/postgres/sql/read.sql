@@ -29,6 +29,14 @@ WHERE number > :after ORDER BY number LIMIT :limit;
 SELECT row_number() OVER (ORDER BY id), name, kind, input_hash, output, usage, attempt, started_at, finished_at
 FROM step WHERE job_id = :id ORDER BY id;
 
+-- name: job_steps_started
+-- With how the attempt ended that started them: nothing while it runs; a plain success has no row of its own.
+SELECT s.name, s.kind, s.input_hash, s.attempt, s.started_at,
+  CASE WHEN j.state = 'running' AND j.attempt = s.attempt THEN NULL ELSE coalesce(a.outcome, 'succeeded') END
+FROM step_started s JOIN job j ON j.id = s.job_id
+LEFT JOIN attempt a ON a.job_id = s.job_id AND a.number = s.attempt
+WHERE s.job_id = :id ORDER BY s.attempt, s.started_at, s.name;
+
 -- name: job_holds
 SELECT h.id, h.job_id, j.kind, j.queue, h.reason, h.title, h.subject, h.subject_hash, h.state, h.created_at, h.deadline,
   h.on_expiry, h.decided_at, h.decided_by, h.note, h.answer, h.current

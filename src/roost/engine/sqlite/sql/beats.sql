@@ -36,3 +36,16 @@ LEFT JOIN step s ON s.job_id = r.value ->> 0 AND s.name = r.value ->> 2;
 INSERT INTO step (job_id, name, kind, input_hash, output, usage, attempt, started_at, finished_at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, :now
 FROM json_each(:rows) ORDER BY key;
+
+-- name: step_started_put
+-- A beat that arrives late must not open again what is recorded; one that arrives twice changes nothing.
+INSERT INTO step_started (job_id, name, attempt, kind, input_hash, started_at)
+SELECT r.value ->> 0, r.value ->> 1, j.attempt, r.value ->> 2, r.value ->> 3, r.value ->> 4
+FROM json_each(:rows) r JOIN job j ON j.id = r.value ->> 0
+WHERE NOT EXISTS (SELECT 1 FROM step s WHERE s.job_id = r.value ->> 0 AND s.name = r.value ->> 1)
+ON CONFLICT (job_id, name, attempt) DO UPDATE SET kind = excluded.kind, input_hash = excluded.input_hash,
+  started_at = excluded.started_at;
+
+-- name: step_started_done
+DELETE FROM step_started WHERE (job_id, name, attempt) IN (
+  SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:rows));

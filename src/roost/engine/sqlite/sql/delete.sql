@@ -19,6 +19,9 @@ DELETE FROM attempt WHERE job_id IN (SELECT value FROM json_each(:ids));
 -- name: step_delete
 DELETE FROM step WHERE job_id IN (SELECT value FROM json_each(:ids));
 
+-- name: step_started_delete
+DELETE FROM step_started WHERE job_id IN (SELECT value FROM json_each(:ids));
+
 -- name: hold_delete
 DELETE FROM hold WHERE job_id IN (SELECT value FROM json_each(:ids));
 
