@@ -68,6 +68,14 @@ def test_every_listing_and_change_takes_a_format() -> None:
             assert any("--output" in parameter.opts for parameter in command.params), path
 
 
+def test_every_list_lets_its_fields_be_chosen() -> None:
+    lists = [path for path, _ in walk(main, click.Context(main, info_name="roost")) if path.split()[-1] == "list"]
+    assert len(lists) > 12
+    for path, command in walk(main, click.Context(main, info_name="roost")):
+        if path in lists:
+            assert any("--fields" in parameter.opts for parameter in command.params), path
+
+
 @pytest.mark.parametrize(
     "words", [["--version"], ["jobs", "--help"], ["jobs", "list", "--help"], ["completion", "bash"]]
 )

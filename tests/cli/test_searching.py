@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from typing import Any
 
 import pytest
 
+from roost.cli import bulk_operations
+from roost.cli.session import Session
 from tests.cli.conftest import Roost
 
 
@@ -33,6 +37,7 @@ def test_one_query_in_list(roost: Roost, server: str) -> None:
     wrong = roost("jobs", "list", "stat:ready")
     assert (wrong.returncode, "did you mean state?" in wrong.stderr) == (1, True)
     assert "input.user.id:42" in roost("help", "query").stdout
+    assert roost("jobs", "facets", "tag.env", "queue:searched", "-o", "id").stdout == "prod\n"
 
 
 @pytest.mark.feature("bulk")
@@ -57,6 +62,105 @@ def test_a_query_instead_of_ids(roost: Roost, server: str) -> None:
     assert roost("bulk", "list", "-o", "id").stdout.split()[:2] == [number, str(told["id"])]
     assert "done" in roost("bulk", "watch", number).stdout
     assert roost("bulk", "abort", number).returncode == 4
+
+
+@pytest.mark.feature("query")
+def test_chosen_fields_in_every_form_of_output(roost: Roost, server: str) -> None:
+    ids = enqueue(roost, 2, "chosen", "--tag", "env=prod")
+    words = ("jobs", "list", "queue:chosen", "--sort=created", "--fields", "input.n,id,tags.env,worker,input")
+    lines = roost(*words).stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["input.n", "id", "tags.env", "worker", "input"],
+        *([str(n), id, "prod", f'{{"n":{n}}}'] for n, id in enumerate(ids)),
+    ]
+    rows = list(csv.reader(io.StringIO(roost(*words, "-o", "csv").stdout)))
+    assert rows[1:] == [[str(n), id, "prod", "", f'{{"n":{n}}}'] for n, id in enumerate(ids)]
+    told = [json.loads(line) for line in roost(*words, "-o", "jsonl").stdout.splitlines()]
+    assert told[1] == {"input.n": 1, "id": int(ids[1]), "tags.env": "prod", "worker": None, "input": {"n": 1}}
+    assert json.loads(roost(*words, "--limit", "1", "-o", "json").stdout) == told[:1]
+    for query in ("queue:chosen", "queue:nobodys"):
+        wrong = roost("jobs", "list", query, "--fields", "id,stat")
+        assert (wrong.returncode, wrong.stdout) == (2, "")
+        assert "no field 'stat'; there are id, kind, queue, state, " in wrong.stderr
+    assert roost("queues", "list", "--fields", "name,name").returncode == 2
+    assert "oldest_ready_seconds" in roost("queues", "list", "--fields", "names").stderr
+
+
+@pytest.mark.feature("bulk")
+@pytest.mark.feature("cancel-move-clone")
+def test_what_a_selection_and_a_query_can_be_done_to(roost: Roost, server: str) -> None:
+    """Held, approved, tagged, moved, cancelled, reopened, deleted: by ids from another command, or by a query."""
+    ids = enqueue(roost, 3, "steered")
+
+    def states() -> list[tuple[str, str]]:
+        found = roost("jobs", "list", "kind:mail.send id:" + ",".join(ids), "--fields", "queue,state", "-o", "csv")
+        return [(queue, state) for queue, state in csv.reader(found.stdout.splitlines()[1:])]
+
+    def by_ids(action: str, *words: str) -> None:
+        done = roost("jobs", action, "-", *words, "-o", "id", stdin="\n".join(ids))
+        assert (done.returncode, done.stdout.split()) == (0, ids), done.stderr
+
+    def by_query(action: str, *words: str) -> None:
+        done = roost("jobs", action, "id:" + ",".join(ids), "--yes", "-o", "json", *words)
+        told = json.loads(done.stdout)
+        assert (done.returncode, told["done"], told["actor"]) == (0, 3, "tester"), done.stderr
+
+    for by, yes in ((by_ids, ("--yes",)), (by_query, ())):
+        by("hold")
+        assert states() == [("steered", "held")] * 3
+        by("approve", *yes, "--note", "seen")
+        by("tag", "--tag", "seen=yes")
+        by("move", "--queue", "steered2")
+        assert states() == [("steered2", "ready")] * 3
+        by("cancel", *yes)
+        by("reopen", "--queue", "steered")
+        assert states() == [("steered", "ready")] * 3
+    assert roost("jobs", "list", "tag.seen:yes queue:steered", "-o", "id").stdout.split() == ids[::-1]
+    assert roost("jobs", "approve", ids[0]).returncode == 4
+    shown = roost("jobs", "hold", ids[0]).stdout and roost("jobs", "approve", ids[0])
+    assert '"n": 0' in shown.stderr
+    by_query("delete")
+    assert states() == []
+    nothing = roost("jobs", "cancel", "", "--yes")
+    assert (nothing.returncode, "id:>=0" in nothing.stderr) == (2, True)
+
+
+class Pressed:
+    """Somebody who presses Ctrl-C at the given moment of waiting, once."""
+
+    def __init__(self, at: int = 1) -> None:
+        self._left = at
+
+    def __call__(self, *_: object) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.feature("bulk")
+def test_ctrl_c_says_what_was_done(roost: Roost, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = enqueue(roost, 3, "pressed")
+    slowly = ("jobs", "cancel", "queue:pressed", "--yes", "--rate", "1/h", "-o", "json")
+    for how, state in (("abort", "aborted"), ("detach", "running")):
+        monkeypatch.setattr(bulk_operations.time, "sleep", Pressed())
+        left = roost(*slowly, "--on-interrupt", how)
+        told = json.loads(left.stdout)
+        assert (left.returncode, told["state"]) == (130, state), left.stderr
+        assert ("roost bulk abort" in left.stderr) == (how == "detach")
+    assert roost("bulk", "abort", str(told["id"])).returncode == 0
+
+    pressed = Pressed(at=3)
+    send = Session.send
+
+    def sent(session: Session, operation: Any, request: Any) -> Any:
+        pressed()
+        return send(session, operation, request)
+
+    monkeypatch.setattr(Session, "send", sent)
+    left = roost("jobs", "hold", *ids, "-o", "id")
+    assert left.returncode == 130
+    assert "interrupted at " + ids[2] in left.stderr
+    assert len(left.stdout.split()) + int(re.findall(r"(\d+) refused", left.stderr)[0]) == 2
 
 
 @pytest.mark.feature("bulk")

@@ -9,7 +9,7 @@ import click
 from roost.cli import inputs, output, text, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, paged, pass_session, reading, writing
+from roost.cli.session import Session, listing, paged, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.wire.holds import Hold
@@ -48,7 +48,7 @@ def deadline(hold: Hold) -> str:
 @click.option("--all", "decided", is_flag=True, help="The decided ones too.")
 @click.option("--job", type=click.IntRange(min=0), help="Only those of this job.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
-@reading
+@listing
 @pass_session
 def list_command(session: Session, decided: bool, job: int | None, limit: int) -> None:
     """List what waits for a decision, the first to expire first."""
@@ -150,6 +150,33 @@ def approve_command(session: Session, id: int, insisted: str | None, note: str) 
     )
 
 
+def open_hold(session: Session, job: int) -> Hold:
+    """What a job waits for a person to decide; raises `Conflict` where it is nothing, or a question."""
+    from roost.errors import Conflict
+    from roost.wire.contract import GET_JOB, LIST_HOLDS
+    from roost.wire.holds import ListHolds
+    from roost.wire.jobs import JobRef
+
+    found = session.send(LIST_HOLDS, ListHolds(job=job, limit=1)).holds
+    if not found:
+        state = session.send(GET_JOB, JobRef(id=job)).state
+        raise Conflict(f"the job is {state}", path="id", help="only held jobs wait for an approval")
+    hold = found[0]
+    if hold.reason == "question":
+        raise Conflict("the job asks a question", path="id", help=f"roost approvals answer {hold.id} JSON")
+    return hold
+
+
+def approve(session: Session, hold: Hold, note: str) -> None:
+    """Approve what was just read: shows the subject and quotes its hash."""
+    from roost.wire.contract import APPROVE_HOLD
+    from roost.wire.holds import DecideHold
+
+    _tell(session, hold)
+    request = DecideHold(id=hold.id, subject_hash=hold.subject_hash, actor=session.who(), note=note)
+    session.send(APPROVE_HOLD, request)
+
+
 @command.command("deny")
 @HOLD
 @HASH
@@ -214,11 +241,15 @@ def _seen(session: Session, id: int, insisted: str | None) -> str:
     if insisted is not None:
         # Another hash than the current one is sent as it is: the refusal, and its reason, are the server's.
         return current if current.startswith(insisted.lower()) else insisted
+    _tell(session, hold)
+    return current
+
+
+def _tell(session: Session, hold: Hold) -> None:
     if session.format == "table":
         output.note(f"approval {hold.id}: {text.line(hold.title)}")
         for part in subject_lines(hold):
             output.note(f"  {part}")
-    return current
 
 
 def _decided(session: Session, hold: Hold) -> None:

@@ -9,7 +9,7 @@ import click
 from roost.cli import inputs, output, text, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, paged, pass_session, reading, writing
+from roost.cli.session import Session, listing, paged, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.wire.batches import Batch
@@ -43,7 +43,7 @@ COLUMNS: tuple[Column[Batch], ...] = (
 @click.option("--state", type=click.Choice(("open", "sealed", "finished")), help="Only in this state.")
 @LIMIT
 @ALL
-@reading
+@listing
 @pass_session
 def list_command(
     session: Session, state: Literal["open", "sealed", "finished"] | None, limit: int, everything: bool

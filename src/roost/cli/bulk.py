@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -78,19 +78,25 @@ class _Lines:
             self._told, self._told_at = self._done, now
 
 
-def for_each(session: Session, label: str, ids: list[int], call: Callable[[int], T]) -> tuple[list[T], int]:
+def for_each(session: Session, label: str, ids: Sequence[int], call: Callable[[int], T]) -> tuple[list[T], int]:
     """The answers of ``call`` for the ids it succeeds for, and the exit code; each refusal is told as it comes.
 
-    The exit code is that of the failures when all are alike, and 1 where they differ.
+    The exit code is that of the failures when all are alike, and 1 where they differ. Ctrl-C ends it before the next
+    one: what was done is told like any end.
     """
     from roost.errors import RoostError
 
     answers: list[T] = []
     codes: set[int] = set()
     with progress(label, len(ids)) as advance:
-        for id in ids:
+        for before, id in enumerate(ids):
             try:
                 answers.append(call(id))
+            except KeyboardInterrupt:
+                # Whether the call at hand was carried out is not known: its answer did not come.
+                refused = before - len(answers)
+                note(f"{label}: interrupted at {id}; {len(answers):,} of {len(ids):,} done, {refused:,} refused")
+                return answers, exit_codes.INTERRUPTED
             except RoostError as error:
                 if len(ids) == 1 or exit_codes.of(error) == exit_codes.UNAVAILABLE:
                     raise

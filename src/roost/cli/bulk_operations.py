@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
 from roost.cli import bulk, exit_codes, output, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, paged, pass_session, reading, writing
+from roost.cli.session import Session, listing, paged, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.wire.bulk import Bulk, BulkResult, BulkStarted
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 POLL_SECONDS = 0.2
 ID = click.argument("id", type=click.IntRange(min=0))
-DRY_RUN = click.option("--dry-run", is_flag=True, help="With a query: only count.")
-RATE = click.option("--rate", metavar="N/s", help="With a query: at most so many jobs a second (s, m, h).")
-DETACH = click.option("--detach", is_flag=True, help="With a query: start it and do not wait for its end.")
+_OPTIONS = (
+    click.option("--dry-run", is_flag=True, help="With a query: only count."),
+    click.option("--rate", metavar="N/s", help="With a query: at most so many jobs a second (s, m, h)."),
+    click.option("--detach", is_flag=True, help="With a query: start it and do not wait for its end."),
+    click.option(
+        "--on-interrupt",
+        type=click.Choice(("detach", "abort")),
+        default="detach",
+        show_default=True,
+        help="With a query: what Ctrl-C does to it.",
+    ),
+)
+
+
+def options(command: Callable[P, R]) -> Callable[P, R]:
+    """The options of acting on everything a query finds."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
 
 
 def is_query(words: tuple[str, ...]) -> bool:
@@ -31,13 +52,26 @@ def is_query(words: tuple[str, ...]) -> bool:
 
 
 def act(
-    session: Session, action: str, words: tuple[str, ...], *, yes: bool, dry_run: bool, detach: bool, **more: Any
+    session: Session,
+    action: str,
+    words: tuple[str, ...],
+    *,
+    yes: bool,
+    dry_run: bool,
+    detach: bool,
+    on_interrupt: str = "detach",
+    **more: Any,
 ) -> int:
-    """Do ``action`` to all jobs that match: count, ask, start, show its progress; the exit code."""
+    """Do ``action`` to all jobs that match: count, ask, start, show its progress; the exit code.
+
+    Raises `click.UsageError` for a query without a word: nobody means every job by a variable that is empty.
+    """
     from roost.wire.bulk import CreateBulk
     from roost.wire.contract import CREATE_BULK
 
     query = " ".join(words)
+    if not query.strip():
+        raise click.UsageError("the query is empty, which is every job; write id:>=0 where that is meant")
     asked: dict[str, Any] = {"action": action, "query": query, "actor": session.who()}
     asked |= {name: value for name, value in more.items() if value}
     preview = session.send(CREATE_BULK, CreateBulk(**asked, dry_run=True))
@@ -51,8 +85,9 @@ def act(
     assert started is not None  # noqa: S101 - it was no dry run
     if detach:
         _show(session, started)
+        _goes_on(session, started.id)
         return exit_codes.OK
-    return watch(session, started.id)
+    return watch(session, started.id, on_interrupt)
 
 
 def _counted(action: str, query: str, preview: BulkStarted) -> str:
@@ -62,8 +97,8 @@ def _counted(action: str, query: str, preview: BulkStarted) -> str:
     return f"{action} {least}{preview.jobs:,} jobs matching {query or 'everything'}{of}"
 
 
-def watch(session: Session, id: int) -> int:
-    """Show how far an operation is until its end; the exit code. Ctrl-C detaches."""
+def watch(session: Session, id: int, on_interrupt: str = "detach") -> int:
+    """Show how far an operation is until its end; the exit code. Ctrl-C detaches, or ends it as well."""
     from roost.domain.bulk import ENDED
     from roost.wire.bulk import BulkRef
     from roost.wire.contract import GET_BULK
@@ -81,12 +116,34 @@ def watch(session: Session, id: int) -> int:
                 found = session.send(GET_BULK, BulkRef(id=id))
             advance(found.done + found.skipped + found.failed - shown)
     except KeyboardInterrupt:
-        output.note(f"it goes on: roost bulk watch {id}")
-        return exit_codes.INTERRUPTED
+        return _interrupted(session, id, on_interrupt)
     _show(session, found)
     if found.failed:
         output.note(f"why: roost bulk results {id}")
     return exit_codes.PARTIAL if found.failed else exit_codes.OK if found.state == "done" else exit_codes.FAILED
+
+
+def _interrupted(session: Session, id: int, on_interrupt: str) -> int:
+    """Say what was done when somebody pressed Ctrl-C, and what becomes of the rest."""
+    from roost.errors import Conflict
+    from roost.wire.bulk import BulkRef
+    from roost.wire.contract import ABORT_BULK, GET_BULK
+
+    if on_interrupt == "abort":
+        with contextlib.suppress(Conflict):  # it may have ended meanwhile
+            session.send(ABORT_BULK, BulkRef(id=id, actor=session.who()))
+    found = session.send(GET_BULK, BulkRef(id=id))
+    _show(session, found)
+    if found.state == "running":
+        _goes_on(session, id)
+    return exit_codes.INTERRUPTED
+
+
+def _goes_on(session: Session, id: int) -> None:
+    # Where the store is in this process, nobody works on it once the command has ended.
+    here = hasattr(session.client.transport, "start_loops")
+    where = "when a server or a worker has the store open" if here else "on the server"
+    output.note(f"it goes on {where}; to watch it: roost bulk watch {id}, to end it: roost bulk abort {id}")
 
 
 def _show(session: Session, found: Bulk) -> None:
@@ -122,7 +179,7 @@ COLUMNS: tuple[Column[Bulk], ...] = (
 
 @command.command("list")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many.")
-@reading
+@listing
 @pass_session
 def list_command(session: Session, limit: int) -> None:
     """List bulk operations, last first."""
@@ -206,7 +263,7 @@ RESULT_COLUMNS: tuple[Column[BulkResult], ...] = (
 @ID
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV, all of them.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most this many.")
-@reading
+@listing
 @pass_session
 def results_command(session: Session, id: int, as_csv: bool, limit: int) -> None:
     """List the jobs an operation skipped or failed on, and why."""

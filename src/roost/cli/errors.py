@@ -9,7 +9,7 @@ import click
 from roost.cli import output, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, paged, pass_session, reading, writing
+from roost.cli.session import Session, listing, paged, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.wire.contract import Operation
@@ -38,7 +38,7 @@ COLUMNS: tuple[Column[ErrorGroup], ...] = (
 @click.option("--state", type=click.Choice(("open", "muted", "resolved")), help="Only in this state.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
-@reading
+@listing
 @pass_session
 def list_command(session: Session, state: str | None, limit: int, everything: bool) -> None:
     """List groups of errors, last seen first."""

@@ -20,6 +20,7 @@ OUTPUT = """\
 -o json    one valid document, fields in the API's order; [] for an empty list
 -o jsonl   one compact document a line
 -o csv     a heading and one line for each, the columns named as in the API; nested values are JSON
+--fields id,state,input.user   of a list: only these, named as in the API, in this order
 -o id      ids only, one a line: roost jobs list --state failed -o id | roost jobs retry -
 Data goes to stdout; notes, progress and errors go to stderr, errors as JSON with -o json and -o jsonl.
 Control characters in stored data are shown as escapes, never sent to the terminal."""

@@ -9,7 +9,7 @@ import click
 from roost.cli import output, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, pass_session, reading, writing
+from roost.cli.session import Session, listing, pass_session, writing
 
 if TYPE_CHECKING:
     from roost.wire.search import IndexDeclared
@@ -31,7 +31,7 @@ KIND = click.option("--kind", metavar="NAME", help="Of this kind's jobs only.")
 
 
 @command.command("list")
-@reading
+@listing
 @pass_session
 def list_command(session: Session) -> None:
     """List declared paths."""

@@ -9,7 +9,7 @@ import click
 from roost.cli import inputs, output, text, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, pass_session, reading, writing
+from roost.cli.session import Session, listing, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.wire.kinds import KindSchema
@@ -30,7 +30,7 @@ COLUMNS: tuple[Column[KindSchema], ...] = (
 
 
 @command.command("list")
-@reading
+@listing
 @pass_session
 def list_command(session: Session) -> None:
     """List the kinds that have a schema."""

@@ -9,7 +9,7 @@ import click
 from roost.cli import output, text, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, pass_session, reading, writing
+from roost.cli.session import Session, listing, pass_session, writing
 
 if TYPE_CHECKING:
     from roost.wire.limits import Limiter
@@ -45,7 +45,7 @@ COLUMNS: tuple[Column[Limiter], ...] = (
 @command.command("list")
 @click.argument("prefix", default="")
 @click.option("--limit", type=click.IntRange(1, 500), default=100, help="At most this many.")
-@reading
+@listing
 @pass_session
 def list_command(session: Session, /, prefix: str, limit: int) -> None:
     """List keys (those that begin with PREFIX): what runs of what may, the rate, and how many jobs wait."""

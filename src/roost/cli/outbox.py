@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
-from roost.cli import exit_codes, output, times
+from roost.cli import choosing, exit_codes, output, times
 from roost.cli.lazy import Group
 from roost.cli.logging_setup import log_option, log_to_stderr
 from roost.cli.output import Column
@@ -113,6 +113,7 @@ def status_command(session: Session, database: str) -> None:
 @_database_option
 @click.option("--refused", is_flag=True, help="Only the rows that were set aside.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Rows at most.")
+@choosing.option
 @format_option
 @pass_session
 def list_command(session: Session, database: str, refused: bool, limit: int) -> None:

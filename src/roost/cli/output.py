@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import click
 
-from roost.cli import text
+from roost.cli import choosing, text
 
 Format = Literal["table", "json", "jsonl", "csv", "id"]
 FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv", "id")
@@ -190,6 +190,13 @@ def _cell(value: bytes) -> str:
     return "" if value == b"null" else value.decode()
 
 
+def _named(field: str) -> Column[dict[str, Any]]:
+    """A column of a field by its name; what is no text is shown as JSON."""
+    import msgspec
+
+    return Column(field, lambda row: _cell(msgspec.json.encode(row[field])), elastic=True)
+
+
 def emit_pages(
     pages: Iterable[Sequence[T]],
     format: Format,
@@ -197,7 +204,24 @@ def emit_pages(
     id_of: Callable[[T], object],
     empty: str,
 ) -> None:
-    """A list, page by page; as JSON it is one array however many pages there were."""
+    """A list, page by page; as JSON it is one array however many pages there were.
+
+    Of the fields that ``--fields`` names, where it was given.
+    """
+    fields = choosing.chosen()
+    if fields and format != "id":
+        _emit(choosing.rows(pages, fields), format, [_named(name) for name in fields], str, empty)
+    else:
+        _emit(pages, format, columns, id_of, empty)
+
+
+def _emit(
+    pages: Iterable[Sequence[T]],
+    format: Format,
+    columns: Sequence[Column[T]],
+    id_of: Callable[[T], object],
+    empty: str,
+) -> None:
     if format == "table":
         table = Table(columns, empty)
         for page in pages:

@@ -11,7 +11,7 @@ import click
 from roost.cli import inputs, output, queue_rules, retrying, text, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, pass_session, reading, writing
+from roost.cli.session import Session, listing, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.domain.records import HoldRule, QueueRules
@@ -47,7 +47,7 @@ COLUMNS: tuple[Column[Queue], ...] = (
 
 
 @command.command("list")
-@reading
+@listing
 @pass_session
 def list_command(session: Session) -> None:
     """List all queues with their counts and the age of their oldest ready job."""

@@ -8,7 +8,7 @@ import click
 
 from roost.cli import output, times
 from roost.cli.output import Column
-from roost.cli.session import Session, paged, pass_session, reading
+from roost.cli.session import Session, listing, paged, pass_session
 
 if TYPE_CHECKING:
     from roost.wire.flow import Dependency
@@ -37,7 +37,7 @@ NEEDS: tuple[Column[Dependency], ...] = (
 @click.command("dependencies")
 @JOB
 @click.option("--results", is_flag=True, help="With their results (-o json or jsonl).")
-@reading
+@listing
 @pass_session
 def dependencies_command(session: Session, id: int, results: bool) -> None:
     """List the jobs it waits for, or waited for."""
@@ -56,7 +56,7 @@ def dependencies_command(session: Session, id: int, results: bool) -> None:
 @JOB
 @LIMIT
 @ALL
-@reading
+@listing
 @pass_session
 def children_command(session: Session, id: int, limit: int, everything: bool) -> None:
     """List its children, newest first."""

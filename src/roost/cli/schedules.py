@@ -12,7 +12,7 @@ from roost.cli import inputs, output, text, times
 from roost.cli.jobs import new_job
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, paged, pass_session, reading, writing
+from roost.cli.session import Session, listing, paged, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.domain.schedule import ScheduleRule
@@ -120,7 +120,7 @@ COLUMNS: tuple[Column[Schedule], ...] = (
 
 
 @command.command("list")
-@reading
+@listing
 @pass_session
 def list_command(session: Session) -> None:
     """List all schedules."""
@@ -347,7 +347,7 @@ def delete_command(session: Session, name: str) -> None:
 @command.command("runs")
 @NAME
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
-@reading
+@listing
 @pass_session
 def runs_command(session: Session, name: str, limit: int) -> None:
     """List what became of a schedule's fires, newest first."""

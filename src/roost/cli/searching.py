@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from roost.cli import output
+from roost.cli import choosing, output
 from roost.cli.output import Column
 from roost.cli.session import Session, paged
 
@@ -49,6 +50,19 @@ def query_of(
     return " ".join(terms)
 
 
+def _whole(session: Session, found: Sequence[JobSummary]) -> list[JobSummary]:
+    """The jobs with what a list does not tell; those that were deleted meanwhile are left out."""
+    from roost.errors import NotFound
+    from roost.wire.contract import GET_JOB
+    from roost.wire.jobs import JobRef
+
+    jobs: list[JobSummary] = []
+    for one in found:
+        with contextlib.suppress(NotFound):
+            jobs.append(session.send(GET_JOB, JobRef(id=one.id)))
+    return jobs
+
+
 def list_jobs(
     session: Session,
     columns: Sequence[Column[JobSummary]],
@@ -66,8 +80,12 @@ def list_jobs(
     import msgspec
 
     from roost.wire.contract import GET_VIEW, SEARCH_JOBS
+    from roost.wire.jobs import Job, JobSummary
     from roost.wire.search import SearchJobs, SearchPage, SortText, ViewRef
 
+    fields = choosing.chosen()
+    choosing.check(Job, fields)
+    whole = not choosing.has_all(JobSummary, fields)
     words = [*query]
     order = sort
     if view is not None:
@@ -91,7 +109,8 @@ def list_jobs(
         pages[:] = [page]
         # An empty page with a cursor: the search is bounded, and asking on costs as much again each time.
         stop = not page.jobs and not everything
-        return page.jobs, None if stop else page.cursor
+        jobs = _whole(session, page.jobs) if whole else page.jobs
+        return jobs, None if stop else page.cursor
 
     try:
         rows = paged(ask, limit, everything)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from roost.cli import choosing
 from roost.cli.output import FORMATS, Csv, Format
 
 if TYPE_CHECKING:
@@ -126,6 +127,11 @@ def actor_option(command: Callable[P, R]) -> Callable[P, R]:
 def reading(command: Callable[P, R]) -> Callable[P, R]:
     """The options of a command that looks."""
     return format_option(url_option(command))
+
+
+def listing(command: Callable[P, R]) -> Callable[P, R]:
+    """The options of a command that lists."""
+    return choosing.option(reading(command))
 
 
 def writing(command: Callable[P, R]) -> Callable[P, R]:

@@ -11,7 +11,7 @@ import click
 from roost.cli import output, text, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, pass_session, reading, writing
+from roost.cli.session import Session, listing, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.wire.webhooks import Source
@@ -35,7 +35,7 @@ COLUMNS: tuple[Column[Source], ...] = (
 
 
 @command.command("list")
-@reading
+@listing
 @pass_session
 def list_command(session: Session) -> None:
     """List all sources."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import click
 
 from roost.cli import bulk, bulk_operations, inputs, output, times
 from roost.cli.output import Column
-from roost.cli.session import Session, paged, pass_session, reading, writing
+from roost.cli.session import Session, listing, paged, pass_session, writing
 
 if TYPE_CHECKING:
     from roost.wire.jobs import Chunk, JobSummary
@@ -22,10 +22,10 @@ YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 NOTE = click.option("--note", default="", help="Why, for the job's history.")
 
 
-def _for_each(session: Session, label: str, ids: tuple[str, ...], call: Callable[[int], JobSummary]) -> int:
+def _for_each(session: Session, label: str, ids: Sequence[int], call: Callable[[int], JobSummary]) -> int:
     from roost.cli.jobs import COLUMNS
 
-    jobs, code = bulk.for_each(session, label, bulk.read_ids(ids, "job"), call)
+    jobs, code = bulk.for_each(session, label, ids, call)
     output.emit_pages([jobs], session.format, COLUMNS, lambda job: job.id, "nothing was changed")
     return code
 
@@ -38,9 +38,7 @@ def _for_each(session: Session, label: str, ids: tuple[str, ...], call: Callable
 @click.option("--at", "run_at", type=times.MOMENT, help="Start no earlier than this time.")
 @NOTE
 @YES
-@bulk_operations.DRY_RUN
-@bulk_operations.RATE
-@bulk_operations.DETACH
+@bulk_operations.options
 @writing
 @pass_session
 def move_command(
@@ -71,7 +69,7 @@ def move_command(
         request = MoveJob(id=id, queue=queue, priority=priority, delay=delay, run_at=run_at, note=note, actor=actor)
         return session.send(MOVE_JOB, request)
 
-    return _for_each(session, "move", ids, move)
+    return _for_each(session, "move", bulk.read_ids(ids, "job"), move)
 
 
 @click.command("run")
@@ -85,7 +83,8 @@ def run_command(session: Session, ids: tuple[str, ...], note: str) -> int:
     from roost.wire.jobs import RunJob
 
     actor = session.who()
-    return _for_each(session, "run", ids, lambda id: session.send(RUN_JOB, RunJob(id=id, note=note, actor=actor)))
+    numbers = bulk.read_ids(ids, "job")
+    return _for_each(session, "run", numbers, lambda id: session.send(RUN_JOB, RunJob(id=id, note=note, actor=actor)))
 
 
 @click.command("hold")
@@ -93,9 +92,7 @@ def run_command(session: Session, ids: tuple[str, ...], note: str) -> int:
 @click.option("--title", default="held by hand", show_default=True, help="What the approval is called.")
 @NOTE
 @YES
-@bulk_operations.DRY_RUN
-@bulk_operations.RATE
-@bulk_operations.DETACH
+@bulk_operations.options
 @writing
 @pass_session
 def hold_command(session: Session, /, ids: tuple[str, ...], title: str, note: str, yes: bool, **how: Any) -> int:
@@ -106,9 +103,37 @@ def hold_command(session: Session, /, ids: tuple[str, ...], title: str, note: st
     from roost.wire.jobs import HoldJob
 
     actor = session.who()
-    return _for_each(
-        session, "hold", ids, lambda id: session.send(HOLD_JOB, HoldJob(id=id, title=title, note=note, actor=actor))
-    )
+
+    def hold(id: int) -> JobSummary:
+        return session.send(HOLD_JOB, HoldJob(id=id, title=title, note=note, actor=actor))
+
+    return _for_each(session, "hold", bulk.read_ids(ids, "job"), hold)
+
+
+@click.command("approve")
+@IDS_OR_QUERY
+@NOTE
+@YES
+@bulk_operations.options
+@writing
+@pass_session
+def approve_command(session: Session, /, ids: tuple[str, ...], note: str, yes: bool, **how: Any) -> int:
+    """Approve what held jobs ask for, as it is asked then; questions wait for their answers."""
+    if bulk_operations.is_query(ids):
+        return bulk_operations.act(session, "approve", ids, yes=yes, note=note, **how)
+    numbers = bulk.read_ids(ids, "job")
+    bulk.confirm(f"approve {len(numbers):,} jobs", len(numbers), yes)
+    return _for_each(session, "approve", numbers, lambda id: _approve(session, id, note))
+
+
+def _approve(session: Session, id: int, note: str) -> JobSummary:
+    from roost.cli.approvals import approve, open_hold
+    from roost.wire.contract import GET_JOB
+    from roost.wire.jobs import JobRef, JobSummary
+
+    approve(session, open_hold(session, id), note)
+    job = session.send(GET_JOB, JobRef(id=id))
+    return JobSummary(**{field: getattr(job, field) for field in JobSummary.__struct_fields__})
 
 
 @click.command("clone", epilog='Example: roost jobs clone 17 \'{"to": "bo@example.com"}\' --queue mail')
@@ -142,9 +167,7 @@ def clone_command(session: Session, /, id: int, input: bytes | None, keep_unique
 @click.option("--owner", metavar="NAME", help="Whose job it is; '' for nobody's.")
 @click.option("--metadata", type=inputs.JSON, metavar="JSON|@FILE|-", help="An object; null takes it away.")
 @YES
-@bulk_operations.DRY_RUN
-@bulk_operations.RATE
-@bulk_operations.DETACH
+@bulk_operations.options
 @writing
 @pass_session
 def edit_command(
@@ -159,17 +182,49 @@ def edit_command(
     **how: Any,
 ) -> int:
     """Change tags, owner or metadata of jobs in any state."""
+    if not tag and not untag and owner is None and metadata is None:
+        raise click.UsageError("nothing to change: give --tag, --untag, --owner or --metadata")
+    if bulk_operations.is_query(ids) and (owner is not None or metadata is not None):
+        raise click.UsageError("--owner and --metadata are for jobs named by their ids")
+    return _edit(session, "edit", ids, tag, untag, owner=owner, metadata=metadata, yes=yes, how=how)
+
+
+@click.command("tag", epilog="Example: roost jobs tag 'queue:mail state:failed' --tag seen=yes --untag new")
+@IDS_OR_QUERY
+@click.option("--tag", "tag", metavar="KEY=VALUE", multiple=True, help="Set a tag; may be repeated.")
+@click.option("--untag", "untag", metavar="KEY", multiple=True, help="Take a tag away; may be repeated.")
+@YES
+@bulk_operations.options
+@writing
+@pass_session
+def tag_command(
+    session: Session, /, ids: tuple[str, ...], tag: tuple[str, ...], untag: tuple[str, ...], yes: bool, **how: Any
+) -> int:
+    """Set tags of jobs in any state, or take them away."""
+    if not tag and not untag:
+        raise click.UsageError("nothing to change: give --tag or --untag")
+    return _edit(session, "tag", ids, tag, untag, yes=yes, how=how)
+
+
+def _edit(
+    session: Session,
+    label: str,
+    ids: tuple[str, ...],
+    tag: tuple[str, ...],
+    untag: tuple[str, ...],
+    *,
+    yes: bool,
+    how: dict[str, Any],
+    owner: str | None = None,
+    metadata: bytes | None = None,
+) -> int:
     import msgspec
 
     from roost.wire.contract import EDIT_JOB
     from roost.wire.jobs import EditJob
 
-    if not tag and not untag and owner is None and metadata is None:
-        raise click.UsageError("nothing to change: give --tag, --untag, --owner or --metadata")
     actor, tags = session.who(), inputs.tags(tag)
     if bulk_operations.is_query(ids):
-        if owner is not None or metadata is not None:
-            raise click.UsageError("--owner and --metadata are for jobs named by their ids")
         return bulk_operations.act(session, "tag", ids, yes=yes, tags=tags, untag=[*untag], **how)
 
     def edit(id: int) -> JobSummary:
@@ -177,7 +232,7 @@ def edit_command(
         request = EditJob(id=id, tags=tags, untag=[*untag], owner=owner, metadata=raw, actor=actor)
         return session.send(EDIT_JOB, request)
 
-    return _for_each(session, "edit", ids, edit)
+    return _for_each(session, label, bulk.read_ids(ids, "job"), edit)
 
 
 @click.command("note")
@@ -207,7 +262,7 @@ CHUNKS: tuple[Column[Chunk], ...] = (
 @click.option("--after", type=click.IntRange(min=0), default=0, help="Only chunks after this number.")
 @click.option("--limit", type=click.IntRange(min=1), default=500, show_default=True, help="At most this many.")
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
-@reading
+@listing
 @pass_session
 def chunks_command(session: Session, id: int, after: int, limit: int, everything: bool) -> None:
     """Print the chunks of a job's result, in the order they came."""
@@ -224,5 +279,6 @@ def chunks_command(session: Session, id: int, after: int, limit: int, everything
 
 
 COMMANDS = (
-    move_command, run_command, hold_command, clone_command, edit_command, note_command, chunks_command,
+    move_command, run_command, hold_command, approve_command, clone_command, edit_command, tag_command, note_command,
+    chunks_command,
 )  # fmt: skip

@@ -9,7 +9,7 @@ import click
 from roost.cli import inputs, output, text, times
 from roost.cli.lazy import Group
 from roost.cli.output import Column
-from roost.cli.session import Session, paged, pass_session, reading, writing
+from roost.cli.session import Session, listing, paged, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.wire.webhooks import DeliveryAttempt, DeliverySummary, Webhook
@@ -35,7 +35,7 @@ COLUMNS: tuple[Column[Webhook], ...] = (
 
 
 @command.command("list")
-@reading
+@listing
 @pass_session
 def list_command(session: Session) -> None:
     """List all endpoints."""
@@ -170,7 +170,7 @@ def test_command(session: Session, name: str) -> None:
 @NAME
 @click.option("--state", type=click.Choice(("pending", "succeeded", "failed")), help="In this state alone.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
-@reading
+@listing
 @pass_session
 def deliveries_command(session: Session, name: str, state: str | None, limit: int) -> None:
     """List what was sent to an endpoint, newest first."""

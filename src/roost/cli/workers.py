@@ -8,14 +8,14 @@ import click
 
 from roost.cli import output, times
 from roost.cli.output import Column
-from roost.cli.session import Session, pass_session, reading
+from roost.cli.session import Session, listing, pass_session
 
 if TYPE_CHECKING:
     from roost.wire.attempts import Worker
 
 
 @click.command("workers")
-@reading
+@listing
 @pass_session
 def command(session: Session) -> None:
     """List the workers heard of lately."""
