@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from roost.engine.opening import open_store
+from roost.service.ids import system_rng
 from scripts.source_files import ROOT
+from tests.support.databases import Databases
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer
 
@@ -26,12 +29,34 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def empty_databases(postgres_server: PostgresServer) -> Databases:
+    """PostgreSQL databases without a table, to lend."""
+    return Databases(postgres_server, postgres_server.create_database())
+
+
 @pytest.fixture
-def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The URL of a new empty PostgreSQL database, removed after the test with whatever is still connected."""
-    url = postgres_server.create_database()
+def postgres_url(empty_databases: Databases) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of the test's own; whatever is still connected in the end is cut."""
+    url = empty_databases.lend()
     yield url
-    postgres_server.drop_database(url)
+    empty_databases.take_back(url)
+
+
+@pytest.fixture(scope="session")
+def empty_stores(postgres_server: PostgresServer) -> Databases:
+    """PostgreSQL databases with Roost's schema, to lend."""
+    template = postgres_server.create_database()
+    open_store(template, "server", rng=system_rng).close()
+    return Databases(postgres_server, template)
+
+
+@pytest.fixture
+def postgres_store(empty_stores: Databases) -> Iterator[str]:
+    """The URL of an empty Roost in PostgreSQL, as after a first start; cheaper than `postgres_url` and a start."""
+    url = empty_stores.lend()
+    yield url
+    empty_stores.take_back(url)
 
 
 @pytest.fixture(scope="session")

@@ -8,34 +8,23 @@ from typing import Any
 
 import pytest
 
+from roost.engine import catalogue
 from roost.engine.opening import open_store
 from tests.conformance.bench import Bench, seeded
 from tests.support.feed import Replay
-from tests.support.postgres import PostgresServer
 
 ENGINES = ["memory", "file", "postgresql"]
 
 
-@pytest.fixture(scope="session")
-def migrated_template(postgres_server: PostgresServer) -> str:
-    """A PostgreSQL database with the schema in it, to be copied for each test."""
-    url = postgres_server.create_database()
-    open_store(url, "server", rng=seeded()).close()
-    return url
-
-
 @pytest.fixture
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store of the engine the test is run on."""
     if request.param == "memory":
-        yield "sqlite://:memory:"
-    elif request.param == "file":
-        yield f"sqlite:///{tmp_path}/roost.db"
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        url = server.create_database(template=request.getfixturevalue("migrated_template"))
-        yield url
-        server.drop_database(url)
+        return "sqlite://:memory:"
+    if request.param == "file":
+        return f"sqlite:///{tmp_path}/roost.db"
+    url: str = request.getfixturevalue("postgres_store")
+    return url
 
 
 @pytest.fixture
@@ -60,13 +49,11 @@ def explain(bench: Bench) -> Callable[[str, dict[str, object]], str]:
 
     def plan(name: str, parameters: dict[str, object]) -> str:
         def ask(transaction: Any) -> str:
-            sql = transaction._statements[name]
+            sql = catalogue.load(f"roost.engine.{bench.store.info.engine.removesuffix('ql')}")[name]
             if bench.store.info.engine == "sqlite":
-                rows = transaction._connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
-                return "\n".join(row[3] for row in rows)
-            transaction._cursor.execute("ANALYZE job, hold, schedule")
-            transaction._cursor.execute(f"EXPLAIN {sql}", parameters)
-            return "\n".join(row[0] for row in transaction._cursor.fetchall())
+                return "\n".join(row[3] for row in transaction.query(f"EXPLAIN QUERY PLAN {sql}", parameters))
+            transaction.query("ANALYZE job, hold, schedule", {})
+            return "\n".join(row[0] for row in transaction.query(f"EXPLAIN {sql}", parameters))
 
         answer: str = bench.engine._driver.transaction(ask)  # type: ignore[attr-defined]
         return answer

@@ -28,7 +28,6 @@ from roost.engine.opening import open_store
 from roost.engine.protocol import CancelJobs, Reap, ReopenJobs
 from tests.conformance.bench import LEASE, Bench, row
 from tests.support.feed import Replay
-from tests.support.postgres import PostgresServer
 
 RETRY = RetryRule(retries=2, backoff="fixed", base="10s", jitter=0)
 
@@ -305,11 +304,9 @@ def test_lives_in_memory() -> None:
         _run(bench, 200)
 
 
-def test_lives_on_postgresql(postgres_server: PostgresServer, migrated_template: str) -> None:
-    url = postgres_server.create_database(template=migrated_template)
-    with _fresh(url) as bench:
+def test_lives_on_postgresql(postgres_store: str) -> None:
+    with _fresh(postgres_store) as bench:
         _run(bench, 25)
-    postgres_server.drop_database(url)
 
 
 def test_the_model_can_fail() -> None:

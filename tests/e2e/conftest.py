@@ -9,24 +9,14 @@ from pathlib import Path
 import pytest
 
 import roost
-from roost.engine.opening import open_store
-from roost.service.ids import system_rng
 from tests.e2e.stand import Stand, serving
-from tests.support.postgres import PostgresServer
+from tests.support.databases import Databases
 
 ENGINES = ["sqlite", "postgresql"]
 TRANSPORTS = ["http", "embedded"]
 COMBINATIONS = [f"{transport}-{engine}" for transport in TRANSPORTS for engine in ENGINES]
 
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def migrated_database(postgres_server: PostgresServer) -> str:
-    """A PostgreSQL database with the schema in it, to be copied."""
-    url = postgres_server.create_database()
-    open_store(url, "server", rng=system_rng).close()
-    return url
 
 
 @pytest.fixture(scope="session", params=COMBINATIONS)
@@ -38,11 +28,11 @@ def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         with serving(url, transport, engine) as found:
             yield found
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    url = server.create_database(template=request.getfixturevalue("migrated_database"))
+    stores: Databases = request.getfixturevalue("empty_stores")
+    url = stores.lend()
     with serving(url, transport, engine) as found:
         yield found
-    server.drop_database(url)
+    stores.take_back(url)
 
 
 @pytest.fixture
@@ -72,15 +62,12 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store_url(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+def store_url(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """An empty store of the test's own."""
     if engine == "sqlite":
-        yield f"sqlite:///{tmp_path}/roost.db"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    url = server.create_database(template=request.getfixturevalue("migrated_database"))
-    yield url
-    server.drop_database(url)
+        return f"sqlite:///{tmp_path}/roost.db"
+    url: str = request.getfixturevalue("postgres_store")
+    return url
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from roost.wire import contract
 from roost.wire.contract import OPERATIONS, Operation
 from tests.e2e.arena import Facts, InProcess, OverHttp, Refusal, in_process, over_http
 from tests.e2e.corpus import Case, cases
-from tests.support.postgres import PostgresServer
+from tests.support.databases import Databases
 
 JOB: dict[str, Any] = {
     "kind": "k",
@@ -124,17 +124,17 @@ def bases(facts: Facts) -> Bases:
 
 @pytest.fixture(scope="module")
 def contenders(
-    postgres_server: PostgresServer, migrated_database: str, tmp_path_factory: pytest.TempPathFactory
+    empty_stores: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[list[OverHttp], list[InProcess]]]:
     """SQLite and PostgreSQL over HTTP, and both in this process."""
     folder: Path = tmp_path_factory.mktemp("bad")
-    databases = [postgres_server.create_database(template=migrated_database) for _ in range(2)]
+    databases = [empty_stores.lend() for _ in range(2)]
     with ExitStack() as stack:
         http = [stack.enter_context(over_http(url)) for url in (f"sqlite:///{folder}/http.db", databases[0])]
         local = [stack.enter_context(in_process(url)) for url in (f"sqlite:///{folder}/local.db", databases[1])]
         yield http, local
     for url in databases:
-        postgres_server.drop_database(url)
+        empty_stores.take_back(url)
 
 
 def complaint(case: Case, answer: Refusal) -> str | None:

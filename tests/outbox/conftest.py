@@ -16,10 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 import roost
-from roost.engine.opening import open_store
-from roost.service.ids import system_rng
 from tests.outbox.jobs import Program, program
-from tests.support.postgres import PostgresServer
 
 SQLITE_WAYS = ("sqlite3", "sqlalchemy-sqlite", "sqlalchemy-connection-sqlite", "sqlalchemy-async-sqlite")
 POSTGRES_WAYS = ("psycopg", "psycopg-async", "sqlalchemy", "sqlalchemy-connection", "sqlalchemy-async")
@@ -108,22 +105,6 @@ def connected(database: str) -> Iterator[Any]:
     else:
         with psycopg.connect(database) as plain:
             yield plain
-
-
-@pytest.fixture(scope="session")
-def migrated_store(postgres_server: PostgresServer) -> str:
-    """A PostgreSQL database with Roost's schema in it, to be copied."""
-    url = postgres_server.create_database()
-    open_store(url, "server", rng=system_rng).close()
-    return url
-
-
-@pytest.fixture
-def postgres_store(postgres_server: PostgresServer, migrated_store: str) -> Iterator[str]:
-    """An empty Roost in PostgreSQL."""
-    url = postgres_server.create_database(template=migrated_store)
-    yield url
-    postgres_server.drop_database(url)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from roost.server.run import Stop, serve
 from roost.server.settings import Settings
-from tests.support.postgres import PostgresServer
+from tests.support.databases import Databases
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -20,7 +20,7 @@ def store_url(request: pytest.FixtureRequest, sqlite_path: Path) -> str:
     """An empty store of each engine."""
     if request.param == "sqlite":
         return f"sqlite:///{sqlite_path}"
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue("postgres_store")
     return url
 
 
@@ -50,10 +50,10 @@ def shared_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path_factory.mktemp('store') / 'roost.db'}"
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    url = server.create_database()
+    stores: Databases = request.getfixturevalue("empty_stores")
+    url = stores.lend()
     yield url
-    server.drop_database(url)
+    stores.take_back(url)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def memory_store() -> Iterator[WatchedStore]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """Each kind of store."""
-    url = "sqlite://:memory:" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    url = "sqlite://:memory:" if request.param == "sqlite" else request.getfixturevalue("postgres_store")
     store = open_store(url, "server", rng=random.Random(1).random)
     yield store
     store.close()

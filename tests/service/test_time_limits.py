@@ -25,7 +25,7 @@ def lived(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
     """The URL of a store that outlives a runtime."""
     if request.param == "sqlite":
         return lambda: f"sqlite:///{tmp_path}/roost.db"
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue("postgres_store")
     return lambda: url
 
 

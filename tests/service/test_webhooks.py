@@ -277,10 +277,10 @@ async def _failed_tries(runtime: Runtime) -> Any:
     return [attempt for found in await deliveries(runtime, "hanging-0") for attempt in found.tries]
 
 
-async def test_two_nodes_send_each_event_once(postgres_url: str, make_runtime: MakeRuntime) -> None:
+async def test_two_nodes_send_each_event_once(postgres_store: str, make_runtime: MakeRuntime) -> None:
     """Nobody dies here, so nothing comes twice; and each job's events come in their order."""
     async with receiving() as receiver:
-        stores = [open_store(postgres_url, "server", rng=lambda: 0.5) for _ in range(2)]
+        stores = [open_store(postgres_store, "server", rng=lambda: 0.5) for _ in range(2)]
         runtimes = [await make_runtime(store, host="thread", settings=OPEN) for store in stores]
         await put(runtimes[0], receiver.url, queues=["mail.out"])
         count = 120
