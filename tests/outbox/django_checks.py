@@ -17,9 +17,10 @@ from django.db import connection, transaction
 import roost
 from examples.django_app.shop.models import Order
 from examples.django_app.shop.tasks import attempts, confirm, double, fail
-from roost.django.backend import RoostBackend, priority
+from roost.django.backend import RoostBackend, _error, in_transaction, priority
 from roost.django.compat import base, exceptions, signals, tasks
 from roost.errors import ConfigurationError
+from roost.wire.jobs import ErrorInfo
 
 BESIDE = os.environ.get("SHOP_POSTGRES") == os.environ.get("ROOST_URL")
 """Whether Roost's tables are in the shop's own database."""
@@ -101,6 +102,16 @@ def check_transactions() -> None:
     alone.refresh()
     assert alone.return_value == 42
     raises(ConfigurationError, _enqueue_outside, "atomic")
+    # A connection that commits when told to has a transaction all the time.
+    assert not in_transaction(connection)
+    transaction.set_autocommit(False)
+    try:
+        assert in_transaction(connection)
+        gone.append(double.enqueue(5))
+        transaction.rollback()
+    finally:
+        transaction.set_autocommit(True)
+    raises(exceptions.TaskResultDoesNotExist, gone[2].refresh)
 
 
 def _enqueue_outside() -> None:
@@ -126,6 +137,10 @@ def check_options() -> None:
     assert job.run_at is not None
     assert abs(datetime.fromisoformat(job.run_at) - at) < timedelta(milliseconds=1)
     assert job.retry == roost.RetryRule(retries=0)
+    found = confirm.get_result(later.id).task
+    assert (found.queue_name, found.priority, found.run_after) == ("default", -60, at)
+    jobs.move(job.id, queue="elsewhere")
+    assert confirm.get_result(later.id).task.queue_name == "mail"
     jobs.cancel(job.id)
     later.refresh()
     assert later.status == base.TaskResultStatus.FAILED
@@ -134,6 +149,16 @@ def check_options() -> None:
     assert set(levels) == set(range(10))
     raises(Exception, lambda: confirm.using(queue_name="nowhere"), "nowhere")
     raises(ConfigurationError, lambda: RoostBackend("x", {"OPTIONS": {"urll": ""}}), "urll")
+    # What is no JSON is refused as Django says, and nothing is stored.
+    newest = max(one.id for one in jobs.list().jobs)
+    raises(TypeError, lambda: double.enqueue(at))
+    raises(TypeError, lambda: double.enqueue(number=object()))
+    assert max(one.id for one in jobs.list().jobs) == newest
+    assert double.enqueue((1, {"two": b"three"})).args == [[1, {"two": "three"}]]
+    raises(exceptions.TaskResultDoesNotExist, lambda: confirm.get_result("9" * 40))
+    # Without the name of a class the error's class is Roost's own.
+    died = ErrorInfo(type="WorkerLost", message="the worker is gone")
+    assert _error(died).exception_class is roost.JobFailed
     # Whoever can enqueue cannot have anything else run, or imported.
     for kind in ("os.system", "examples.django_app.shop.models.Order", "examples.django_app.demo.main"):
         raises(roost.errors.NotFound, lambda kind=kind: backend.task_of(kind))

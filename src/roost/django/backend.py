@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +26,7 @@ ENTRY = "outbox-"
 """What the id of a result begins with whose job waits, or waited, in the outbox."""
 _FAILED = frozenset({State.FAILED, State.CANCELLED, State.EXPIRED})
 _HIGHEST = 9
+_LONGEST_ID = 18
 
 
 class Input(msgspec.Struct):
@@ -32,6 +34,9 @@ class Input(msgspec.Struct):
 
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
+    priority: int = 0
+    """Django's own, which Roost's ten levels do not tell."""
+    run_after: datetime | None = None
 
 
 class RoostBackend(BaseTaskBackend):
@@ -63,19 +68,27 @@ class RoostBackend(BaseTaskBackend):
         self.retry = RetryRule(retries=self.options.get("retries", 0))
 
     def enqueue(self, task: Any, args: Any, kwargs: Any) -> Any:
-        """A job that calls the task; raises Django's ``InvalidTask``, and `roost.RoostError` for what Roost refuses."""
+        """A job that calls the task.
+
+        Raises Django's ``InvalidTask``, `TypeError` for arguments that are not JSON, and `roost.RoostError` for what
+        Roost refuses; nothing is stored then.
+        """
         self.validate_task(task)
-        call = Input([*args], dict(kwargs))
-        connection = connections[self.using]
-        with_transaction = connection.in_atomic_block
+        run_after = task.run_after
+        if run_after is not None and timezone.is_naive(run_after):
+            run_after = timezone.make_aware(run_after)
+        call = Input([*args], dict(kwargs), task.priority, run_after)
+        # Django's own class says what arguments may be, and makes JSON's types of them.
+        result = _result(self, task, "", call, enqueued_at=timezone.now())
+        call.args, call.kwargs = result.args, result.kwargs
         job = self._new_job(task, call)
-        if with_transaction:
+        if in_transaction(connections[self.using]):
             with roost.outbox(using=self.using, url=self.app.url) as outbox:
                 [stored] = outbox.put([job])
             id = str(stored.id) if stored.id is not None else f"{ENTRY}{stored.entry}"
         else:
             id = str(self.app.sync_client.jobs.enqueue(job).id)
-        result = _result(self, task, id, call, enqueued_at=timezone.now())
+        _set(result, id=id)
         signals.task_enqueued.send(type(self), task_result=result)
         return result
 
@@ -83,20 +96,17 @@ class RoostBackend(BaseTaskBackend):
         """What became of a task; raises Django's ``TaskResultDoesNotExist``."""
         if result_id.startswith(ENTRY):
             return self._result_of_entry(result_id)
-        if not result_id.isdecimal():
+        if not (result_id.isdecimal() and len(result_id) <= _LONGEST_ID):
             raise exceptions.TaskResultDoesNotExist(result_id)
         return self._result_of_job(int(result_id), result_id)
 
     def _new_job(self, task: Any, call: Input) -> NewJob:
-        run_at = task.run_after
-        if run_at is not None and timezone.is_naive(run_at):
-            run_at = timezone.make_aware(run_at)
         return NewJob(
             kind=task.module_path,
             input=msgspec.Raw(encode(call, "task")),
             queue=task.queue_name,
             priority=priority(task.priority),
-            run_at=run_at,
+            run_at=call.run_after,
             retry=self.retry,
         )
 
@@ -112,7 +122,8 @@ class RoostBackend(BaseTaskBackend):
             return self._result_of_job(entry.job_id, result_id)
         made = datetime.fromtimestamp(entry.created_at / 1000, timezone.get_current_timezone())
         call = msgspec.json.decode(job.input, type=Input)
-        result = _result(self, self.task_of(job.kind), result_id, call, enqueued_at=made)
+        task = _as_enqueued(self.task_of(job.kind), call, job.queue)
+        result = _result(self, task, result_id, call, enqueued_at=made)
         if entry.error is not None:
             error = base.TaskError(exception_class_path="roost.errors.RoostError", traceback=entry.error.message)
             _set(result, status=base.TaskResultStatus.FAILED, errors=[error])
@@ -122,7 +133,7 @@ class RoostBackend(BaseTaskBackend):
         try:
             job = self.app.sync_client.jobs.get(id)
             call = msgspec.json.decode(job.input, type=Input)
-            task = self.task_of(job.kind)
+            task = _as_enqueued(self.task_of(job.kind), call, job.queue)
         except (NotFound, msgspec.DecodeError):
             raise exceptions.TaskResultDoesNotExist(result_id) from None
         return filled(_result(self, task, result_id, call, enqueued_at=moment(job.created_at)), job)
@@ -149,6 +160,22 @@ def priority(value: int) -> int:
     if value == 0:
         return 5
     return 4 - (-value - 1) // 20 if value < 0 else min(_HIGHEST, 6 + (value - 1) // 25)
+
+
+def in_transaction(connection: Any) -> bool:
+    """Whether what is written over a connection of Django's waits for a commit; opens no connection."""
+    if connection.in_atomic_block:
+        return True
+    return not (connection.settings_dict["AUTOCOMMIT"] if connection.connection is None else connection.autocommit)
+
+
+def _as_enqueued(task: Any, call: Input, queue: str) -> Any:
+    """``task`` with what was changed by ``using``."""
+    try:
+        return task.using(priority=call.priority, queue_name=queue, run_after=call.run_after)
+    except exceptions.TaskException:
+        # Its job was moved to a queue that the settings do not name.
+        return task
 
 
 def _result(backend: RoostBackend, task: Any, id: str, call: Input, *, enqueued_at: datetime | None) -> Any:
@@ -221,7 +248,10 @@ def filled(result: Any, job: Job) -> Any:
 
 
 def _error(error: ErrorInfo) -> Any:
-    path = error.type if "." in error.type else f"builtins.{error.type}"
+    path = error.type
+    if "." not in path:
+        # What ended it may be no exception: a time limit, a death.
+        path = f"builtins.{path}" if hasattr(builtins, path) else "roost.errors.JobFailed"
     return base.TaskError(exception_class_path=path, traceback=error.traceback or error.message)
 
 

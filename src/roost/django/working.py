@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -23,6 +24,8 @@ class TaskRegistry(Registry):
         super().__init__()
         self._backend = backend
         self._worker = worker
+        self.queues: set[str] = set()
+        """Where the tasks that were discovered go unless told otherwise."""
 
     def discover(self) -> None:
         """Import the ``tasks`` modules of the installed apps, and know every task in them."""
@@ -39,6 +42,7 @@ class TaskRegistry(Registry):
             for found in vars(module).values():
                 if isinstance(found, base.Task) and found.backend == self._backend.alias:
                     self.get(found.module_path)
+                    self.queues.add(found.queue_name)
 
     def get(self, kind: str) -> Handler[Any] | None:
         """The handler of a task, wherever in an installed app it is defined."""
@@ -54,8 +58,14 @@ class TaskRegistry(Registry):
 
 
 def _caller(backend: RoostBackend, task: Any, worker: str) -> Any:
-    async def call_async(ctx: roost.Context, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        run = _Run(backend, task, Input(args, kwargs), ctx.job_id, ctx.attempt, worker)
+    async def call_async(
+        ctx: roost.Context,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        priority: int = 0,
+        run_after: datetime | None = None,
+    ) -> Any:
+        run = _Run(backend, task, Input(args, kwargs, priority, run_after), ctx.job_id, ctx.attempt, worker)
         try:
             value = await task.acall(*run.arguments, **kwargs)
         except asyncio.CancelledError:
@@ -65,11 +75,17 @@ def _caller(backend: RoostBackend, task: Any, worker: str) -> Any:
             raise
         return run.end(value)
 
-    def call(ctx: roost.SyncContext, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    def call(
+        ctx: roost.SyncContext,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        priority: int = 0,
+        run_after: datetime | None = None,
+    ) -> Any:
         # Its thread may have a connection that the database has closed since; and it must not keep one.
         close_old_connections()
         try:
-            run = _Run(backend, task, Input(args, kwargs), ctx.job_id, ctx.attempt, worker)
+            run = _Run(backend, task, Input(args, kwargs, priority, run_after), ctx.job_id, ctx.attempt, worker)
             try:
                 value = task.call(*run.arguments, **kwargs)
             except BaseException as error:

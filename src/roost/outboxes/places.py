@@ -118,7 +118,8 @@ def postgres(conninfo: str = "", **parameters: Any) -> PostgresPlace:
     import psycopg
 
     def connect() -> psycopg.Connection[Any]:
-        return psycopg.connect(conninfo, autocommit=True, **parameters)
+        # What is prepared belongs to a server's session, and a pooler may give each transaction another one.
+        return psycopg.connect(conninfo, **{**parameters, "autocommit": True, "prepare_threshold": None})
 
     return PostgresPlace(connect)
 

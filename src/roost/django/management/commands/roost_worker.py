@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -21,6 +22,8 @@ from roost.outboxes import direct, table
 from roost.outboxes.links import DjangoLink
 from roost.outboxes.places import Place, SqlitePlace, postgres
 from roost.outboxes.relay import Relay
+
+log = logging.getLogger("roost.outbox")
 
 KEEP = "7d"
 """How long delivered rows stay, so that results are found by the id ``enqueue`` gave."""
@@ -58,7 +61,11 @@ class Command(BaseCommand):
         registry.discover()
         backend.app.registry = registry
         grace_ms = parse_duration(options["grace"], path="grace")
-        queues = options["queues"].split(",") if options["queues"] else sorted(backend.queues) or ["default"]
+        queues = (
+            options["queues"].split(",")
+            if options["queues"]
+            else sorted(backend.queues or {"default"} | registry.queues)
+        )
         relay = None if options["no_relay"] else _relay(backend)
         bringing = threading.Thread(target=_bring, args=(relay,), name="roost-relay", daemon=True)
         if relay is not None:
@@ -84,7 +91,10 @@ class Command(BaseCommand):
 
 
 def _bring(relay: Relay) -> None:
-    relay.run_sync()
+    try:
+        relay.run_sync()
+    except RoostError as error:
+        log.error("what waits in the outbox is not brought: %s", error)
 
 
 def _relay(backend: RoostBackend) -> Relay | None:
@@ -105,6 +115,6 @@ def place_of(connection: Any) -> Place:
         from pathlib import Path
 
         return SqlitePlace(Path(connection.settings_dict["NAME"]))
-    settings = connection.settings_dict
-    names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    return postgres(**{key: settings[name] for key, name in names.items() if settings.get(name)})
+    # Also what OPTIONS says of certificates, services or the search path; not what is for Django's own cursors.
+    given: dict[str, Any] = connection.get_connection_params()
+    return postgres(**{name: value for name, value in given.items() if isinstance(value, (str, int))})
