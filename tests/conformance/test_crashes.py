@@ -64,7 +64,7 @@ def _everything(bench: Bench) -> Batch:
 def _crash_at(monkeypatch: pytest.MonkeyPatch, transaction: type[Transaction], at: int) -> list[int]:
     """The ``at``-th statement from now on does not happen; the list counts the statements."""
     count = [0]
-    for method in ("run", "one", "row", "rows", "allocate"):
+    for method in ("run", "send", "ask", "one", "row", "rows", "allocate"):
         original = getattr(transaction, method)
 
         def step(self: Transaction, *words: Any, _original: Any = original, **parameters: Any) -> Any:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from roost.domain.settle import Ending
 from roost.domain.states import State
+from roost.engine import catalogue
 from roost.engine.driver import Transaction
 from roost.engine.protocol import AdvanceFlow, Batch, Call, CreateBatch, EnqueueWork, SendSignal, SettleRow
 from tests.conformance.bench import Bench
@@ -103,8 +104,10 @@ def calls(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]
     """Each statement the engine runs, and how many rows it changed."""
     seen: list[tuple[str, int]] = []
     kind = _transaction_type(bench)
-    for method in ("run", "one", "row", "rows"):
-        original = getattr(kind, method)
+    # What is sent is run, so that it is known how many rows it changes.
+    for method, original in [(name, getattr(kind, name)) for name in ("run", "ask", "one", "row", "rows")] + [
+        ("send", kind.run)
+    ]:
 
         def spy(self: Transaction, statement: str, _original: Any = original, **parameters: object) -> Any:
             answer = _original(self, statement, **parameters)
@@ -214,8 +217,8 @@ def _steps(bench: Bench, name: str, parameters: dict[str, object]) -> int:
 
 def _analyzed(bench: Bench, name: str, parameters: dict[str, object]) -> str:
     def ask(transaction: Any) -> str:
-        transaction._cursor.execute(f"EXPLAIN (ANALYZE) {transaction._statements[name]}", parameters)
-        return "\n".join(row[0] for row in transaction._cursor.fetchall())
+        sql = catalogue.load("roost.engine.postgres")[name]
+        return "\n".join(row[0] for row in transaction.query(f"EXPLAIN (ANALYZE) {sql}", parameters))
 
     answer: str = bench.engine._driver.transaction(ask)  # type: ignore[attr-defined]
     return answer

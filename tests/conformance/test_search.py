@@ -18,6 +18,7 @@ from roost.domain.states import State
 from roost.engine.searching.walk import Bound, plan, statement
 from roost.errors import InvalidCursor, InvalidQuery
 from roost.wire.jobs import ListJobs
+from roost.wire.search import ListFacets
 from tests.conformance.bench import Bench, row
 from tests.search.oracle import Facts, facts_of, matches
 
@@ -238,6 +239,9 @@ def test_counts_are_exact_up_to_ten_thousand(bench: Bench) -> None:
         page = bench.reader.searches.search(text, "-created", 1, None, True, bench.now, ticking())
         assert page.count is not None
         assert (page.count.jobs, page.count.exact) == (10_000, False)
+    for text, told in (("state:ready", (2000, False)), ("state:held", (0, True))):
+        facets = bench.reader.searches.facets(ListFacets(field="kind", query=text), bench.now, ticking())
+        assert (facets.jobs, facets.complete) == told
 
 
 def test_a_cursor_is_its_querys_own(bench: Bench) -> None:
@@ -353,7 +357,7 @@ def test_plans_name_the_index_at_fifty_thousand_jobs(bench: Bench) -> None:
     error = Ending(kind="fail", fatal=True, error='{"type":"ValueError","message":"no"}')
     bench.settle_many([(id, token, error) for id in ids[:2900]])
     if bench.store.info.engine == "postgresql":
-        bench.engine._driver.transaction(lambda t: t._cursor.execute("ANALYZE"))  # type: ignore[attr-defined]
+        bench.engine._driver.transaction(lambda t: t.query("ANALYZE", {}))  # type: ignore[attr-defined]
     for sort in (Sort(), Sort("finished"), Sort("run_at"), Sort("priority")):
         for text, index in PLANS.items() if sort == Sort() else [("", "")]:
             with bench.reader._session() as session:  # type: ignore[attr-defined]

@@ -47,7 +47,7 @@ def in_transaction(bench: Bench, work: Any) -> Any:
 
         def __getattr__(self, name: str) -> Any:
             found = getattr(self._transaction, name)
-            if name not in ("run", "one", "row", "rows"):
+            if name not in ("run", "send", "ask", "one", "row", "rows"):
                 return found
 
             def call(statement: str, **parameters: object) -> Any:

@@ -59,7 +59,7 @@ def test_a_connection_killed_before_the_commit_is_replaced(store: PostgresStore,
         nonlocal killed
         id = put(transaction)
         if not killed:
-            killed = driver._session.connection.info.backend_pid  # type: ignore[union-attr]
+            killed = driver._writer.session.connection.info.backend_pid  # type: ignore[union-attr]
             with psycopg.connect(postgres_url, autocommit=True) as other:
                 other.execute(KILL, (killed,))
             put(transaction)
@@ -77,7 +77,7 @@ def test_a_connection_that_is_always_killed_leaves_nothing(store: PostgresStore,
     def work(transaction: Transaction) -> int:
         put(transaction)
         with psycopg.connect(postgres_url, autocommit=True) as other:
-            other.execute(KILL, (driver._session.connection.info.backend_pid,))  # type: ignore[union-attr]
+            other.execute(KILL, (driver._writer.session.connection.info.backend_pid,))  # type: ignore[union-attr]
         return put(transaction)
 
     with pytest.raises(Unavailable):
@@ -92,7 +92,7 @@ def test_a_connection_killed_at_the_commit_leaves_the_outcome_unknown(store: Pos
     def work(transaction: Transaction) -> None:
         put(transaction)
         with psycopg.connect(postgres_url, autocommit=True) as other:
-            other.execute(KILL, (driver._session.connection.info.backend_pid,))  # type: ignore[union-attr]
+            other.execute(KILL, (driver._writer.session.connection.info.backend_pid,))  # type: ignore[union-attr]
 
     with pytest.raises(OutcomeUnknown):
         driver.transaction(work)

@@ -46,6 +46,8 @@ class Slow:
             transaction.facts.clear()
             feed.tell(transaction, "worker_registered", [], {"worker": self._name})
             feed.write(transaction, NOW)
+            # Whatever is asked next is answered behind it.
+            transaction.one("feed_newest")
             self._drawn.set()
             assert self._go.wait(60)
             if self._fails:
@@ -157,6 +159,7 @@ def test_everything_is_told_once_while_many_write_and_fail(store: PostgresStore,
                         transaction.facts.clear()
                         feed.tell(transaction, "worker_registered", [], {"worker": "nobody"})
                         feed.write(transaction, NOW)
+                        transaction.one("feed_newest")
                         raise _Failed
 
                     with pytest.raises(_Failed):

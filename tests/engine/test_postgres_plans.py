@@ -12,12 +12,11 @@ JOBS = 200
 
 def fetched(engine: Engine) -> tuple[int, int]:
     """Rows of `job` that were read by whole scans and through indexes, asked on the engine's own connection."""
-    connection = engine._driver._session.connection  # type: ignore[attr-defined]
-    connection.execute("SELECT pg_stat_force_next_flush()")
-    row = connection.execute(
-        "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'job'"
-    ).fetchone()
-    return int(row[0]), int(row[1])
+    run = engine._driver.transaction  # type: ignore[attr-defined]
+    run(lambda transaction: transaction.query("SELECT pg_stat_force_next_flush()", {}))
+    read = "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'job'"
+    ((scanned, found),) = run(lambda transaction: transaction.query(read, {}))
+    return scanned, found
 
 
 def test_work_costs_no_more_rows_than_it_has(postgres_url: str) -> None:

@@ -11,7 +11,8 @@ import msgspec
 from roost.domain.feed import Fact
 from roost.domain.records import QueueRules
 from roost.engine import catalogue
-from roost.engine.driver import Retry, Transaction
+from roost.engine.driver import Answer, Here, Retry, Transaction
+from roost.engine.opening import require_postgres_driver
 from roost.engine.protocol import Batch, EnqueuedRow, EnqueueWork
 from roost.engine.searching.dialects import POSTGRES, Dialect
 from roost.engine.sqlengine import SqlEngine
@@ -49,6 +50,14 @@ class BorrowedTransaction:
         """Change rows; how many."""
         return self._link.run(self._statements[statement], parameters)
 
+    def send(self, statement: str, **parameters: object) -> None:
+        """Change rows."""
+        self.run(statement, **parameters)
+
+    def ask(self, statement: str, **parameters: object) -> Answer:
+        """The only row."""
+        return Here(self.row(statement, **parameters))
+
     def one(self, statement: str, **parameters: object) -> Any:
         """The first column of the only row; None where there is no row."""
         rows = self._link.rows(self._statements[statement], parameters)
@@ -73,6 +82,9 @@ class BorrowedTransaction:
     def dialect(self) -> Dialect:
         """PostgreSQL's."""
         return POSTGRES
+
+    def expect(self, count: int) -> None:
+        """The owner's driver sends one statement at a time."""
 
     def allocate(self, count: int) -> list[int]:
         """Ids from the sequence, ascending; other transactions' may lie between them."""
@@ -156,6 +168,8 @@ class Homes:
 
 
 def _ask(url: str) -> Home:
+    # The user's own connection may be another driver's.
+    require_postgres_driver()
     from roost.engine.postgres import schema
     from roost.engine.postgres.address import Address
     from roost.engine.postgres.connection import connect

@@ -78,7 +78,7 @@ def act(transaction: Transaction, call: Call, rng: Callable[[], float]) -> Acted
     """The answer to ``call``: what it did, or did before under the same operation id; raises what refuses it."""
     operation = call.operation
     if operation:
-        before = operations.look_up(transaction, [operation.id], call.now).answer(operation)
+        before = operations.Known(transaction, [operation.id], call.now).answer(operation)
         if isinstance(before, Problem):
             return Acted("", Effects(), problem=before)
         if before is not None:
@@ -87,7 +87,7 @@ def act(transaction: Transaction, call: Call, rng: Callable[[], float]) -> Acted
     acted = _act(transaction, call.action, call.now, rng)
     if operation:
         kept = acted.reply if acted.kept is None else acted.kept
-        transaction.run("operations_put", rows=pack([(operation.id, operation.fingerprint, kept)]), now=call.now)
+        transaction.send("operations_put", rows=pack([(operation.id, operation.fingerprint, kept)]), now=call.now)
     acted.effects.fed = feed.write(transaction, call.now)
     return acted
 
@@ -161,7 +161,7 @@ def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], f
         case SendSignal():
             return flow.send(transaction, action, now)
         case RegisterWorker():
-            transaction.run("worker_put", id=action.id, data=action.data, now=now)
+            transaction.send("worker_put", id=action.id, data=action.data, now=now)
             feed.tell(transaction, "worker_registered", [], {"worker": action.id})
             return Acted("{}", Effects(), 1)
         case DeliverBatch():

@@ -29,7 +29,7 @@ def create(transaction: Transaction, action: CreateBatch, now: int) -> Acted:
     id: int = transaction.one("batch_insert", name=action.name, chain=int(action.chain), now=now)
     if action.callbacks:
         stored = [(event, msgspec.json.encode(join(row, id, member=False)).decode()) for event, row in action.callbacks]
-        transaction.run("batch_callback_put", id=id, rows=pack(stored))
+        transaction.send("batch_callback_put", id=id, rows=pack(stored))
     answers = enqueues.insert(transaction, [join(row, id) for row in action.rows], now, effects)
     for place, answer in enumerate(answers):
         if answer.problem is not None:
@@ -38,7 +38,7 @@ def create(transaction: Transaction, action: CreateBatch, now: int) -> Acted:
             raise refusal
     tell(transaction, EventType.BATCH_CREATED, [], {"batch": id, "name": action.name, "chain": action.chain})
     if action.seal:
-        transaction.run("batch_seal", id=id, now=now)
+        transaction.send("batch_seal", id=id, now=now)
         finish(transaction, [id], now, effects)
     return _answer(transaction, id, effects, [answer.id for answer in answers])
 
@@ -89,7 +89,7 @@ def finish(transaction: Transaction, ids: Iterable[int], now: int, effects: Effe
     if called:
         answers = enqueues.insert(transaction, [row for _, _, row in called], now, effects)
         links = [(id, event, answer.id) for (id, event, _), answer in zip(called, answers, strict=True)]
-        transaction.run("batch_called_back", rows=pack(links))
+        transaction.send("batch_called_back", rows=pack(links))
 
 
 def prune(transaction: Transaction, before: int, limit: int = 1000) -> int:
@@ -98,8 +98,8 @@ def prune(transaction: Transaction, before: int, limit: int = 1000) -> int:
     if not ids:
         return 0
     text = pack(ids)
-    transaction.run("batch_member_delete", ids=text)
-    transaction.run("batch_callback_delete", ids=text)
+    transaction.send("batch_member_delete", ids=text)
+    transaction.send("batch_callback_delete", ids=text)
     return transaction.run("batch_delete", ids=text)
 
 

@@ -85,9 +85,9 @@ def step(transaction: Transaction, action: StepBulk, now: int) -> Acted:
         refused |= _ACTIONS[bulk.work.action](transaction, meant, now, effects, bulk.work, bulk.actor or "")
     rows = [(id, _outcome(error), error.code, error.message[:500]) for id, error in sorted(refused.items())]
     if rows:
-        transaction.run("bulk_result_put", id=action.id, rows=pack(rows))
+        transaction.send("bulk_result_put", id=action.id, rows=pack(rows))
     failed = sum(outcome == "failed" for _, outcome, _, _ in rows)
-    transaction.run(
+    transaction.send(
         "bulk_count", id=action.id, done=len(action.ids) - len(rows), skipped=len(rows) - failed, failed=failed
     )
     if action.cursor < 0:
@@ -128,7 +128,7 @@ def set_state(transaction: Transaction, action: SetBulkState, now: int) -> Acted
     if action.state in ENDED:
         _end(transaction, action.id, action.state, action.error, action.actor, now)
     else:
-        transaction.run("bulk_state", id=action.id, state=action.state, error=None, ended_at=None)
+        transaction.send("bulk_state", id=action.id, state=action.state, error=None, ended_at=None)
         name = "bulk_paused" if action.state == "paused" else "bulk_resumed"
         record(transaction, [(None, name, action.actor, {"bulk": action.id})], now)
     return _answer(transaction, action.id, Effects(chores=action.state == "running"))
@@ -136,7 +136,7 @@ def set_state(transaction: Transaction, action: SetBulkState, now: int) -> Acted
 
 def prune(transaction: Transaction, action: PruneBulks, now: int) -> Acted:
     """Forget operations that ended long ago, and groups of errors no job has any more."""
-    transaction.run("bulk_prune_results", before=action.before)
+    transaction.send("bulk_prune_results", before=action.before)
     count = transaction.run("bulk_prune", before=action.before)
     count += transaction.run("error_group_prune", before=now - ERRORS_KEPT_MS)
     return Acted("{}", Effects(), count)

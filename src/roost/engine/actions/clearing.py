@@ -59,16 +59,16 @@ def forget(transaction: Transaction, action: ForgetQueue, now: int) -> Acted:
         if unpack(transaction.one("queue_jobs", queue=action.name, state=state, limit=1)):
             return Acted("{}", Effects(), 0, True)
     effects = queues.edit(transaction, SetQueueRules(action.name, PLAIN, action.actor), now).effects
-    transaction.run("queue_delete", name=action.name)
-    transaction.run("count_delete", queue=action.name)
+    transaction.send("queue_delete", name=action.name)
+    transaction.send("count_delete", queue=action.name)
     record(transaction, [(None, "queue_destroyed", action.actor, {"queue": action.name})], now)
     return Acted("{}", effects, 1)
 
 
 def count(transaction: Transaction, action: CountEnded) -> Acted:
     """Add what ended in a queue until a moment to what was counted before."""
-    transaction.run("count_lock", queue=action.queue, state=action.state)
-    transaction.run("count_roll", queue=action.queue, state=action.state, until=action.until)
+    transaction.send("count_lock", queue=action.queue, state=action.state)
+    transaction.send("count_roll", queue=action.queue, state=action.state, until=action.until)
     return Acted("{}", Effects(), 1)
 
 
@@ -86,7 +86,7 @@ def prune_results(transaction: Transaction, action: PruneResults) -> Acted:
     )
     if found:
         ids = pack([id for id, _ in found])
-        transaction.run("result_delete", ids=ids)
-        transaction.run("chunk_delete", ids=ids)
+        transaction.send("result_delete", ids=ids)
+        transaction.send("chunk_delete", ids=ids)
     more = len(found) >= action.limit
     return Acted(str(found[-1][1] if more else action.before), Effects(), len(found), more)

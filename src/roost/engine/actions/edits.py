@@ -29,13 +29,13 @@ def edit(transaction: Transaction, ids: Iterable[int], now: int, *, edit: JobEdi
     fresh = [facts for facts in accepted if changed[facts.id] != facts.options]
     if fresh:
         rows = [(facts.id, _text(changed[facts.id])) for facts in fresh]
-        transaction.run("job_edit_options", rows=pack(rows))
-        transaction.run("tag_delete", ids=pack([facts.id for facts in fresh]))
+        transaction.send("job_edit_options", rows=pack(rows))
+        transaction.send("tag_delete", ids=pack([facts.id for facts in fresh]))
         put_tags(transaction, [(facts.id, changed[facts.id].tags or {}) for facts in fresh])
     if edit.metadata == "null":
-        transaction.run("metadata_delete", ids=text)
+        transaction.send("metadata_delete", ids=text)
     elif edit.metadata is not None:
-        transaction.run("metadata_put", rows=pack([(facts.id, edit.metadata) for facts in accepted]))
+        transaction.send("metadata_put", rows=pack([(facts.id, edit.metadata) for facts in accepted]))
     record(transaction, [(facts.id, "edited", actor, _told(edit)) for facts in accepted], now)
     return refused
 
@@ -51,7 +51,7 @@ def put_tags(transaction: Transaction, tagged: Iterable[tuple[int, Mapping[str, 
     """Make jobs found by these tags."""
     rows = [(key, value, id) for id, tags in tagged for key, value in tags.items()]
     if rows:
-        transaction.run("tag_put", rows=pack(rows))
+        transaction.send("tag_put", rows=pack(rows))
 
 
 def _options(facts: JobFacts, edit: JobEdit) -> JobOptions:

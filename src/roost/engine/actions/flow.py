@@ -86,7 +86,7 @@ def _carry_on(
     if belongs:
         batches.finish(transaction, recount(transaction, counts), now, effects)
     if edges < EDGES and children < EDGES:
-        transaction.run("flow_todo_delete", ids=pack([id for id, _, _ in taken]))
+        transaction.send("flow_todo_delete", ids=pack([id for id, _, _ in taken]))
     return len(taken) + edges + children
 
 
@@ -149,7 +149,7 @@ def _cancel_children(transaction: Transaction, parents: list[int], now: int, eff
     running = [job for job in facts if job.state is State.RUNNING]
     asked = sorted(job.id for job in running if not is_tracked(job))
     if asked:
-        transaction.run("job_flag", rows=pack([(id, int(Flag.CANCEL_REQUESTED)) for id in asked]))
+        transaction.send("job_flag", rows=pack([(id, int(Flag.CANCEL_REQUESTED)) for id in asked]))
     end_tracked(transaction, [job for job in running if is_tracked(job)], now, effects)
     stopped = [job for job in facts if job.state is not State.RUNNING and job.state not in TERMINAL]
     apply(transaction, [Move(job, Event.CANCEL, "parent_cancelled") for job in stopped], now, effects)

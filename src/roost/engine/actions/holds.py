@@ -131,7 +131,7 @@ def expire(transaction: Transaction, limit: int, now: int, effects: Effects) -> 
     late = msgspec.json.decode(text, type=list[holds.HoldFacts]) if text else []
     if not late:
         return 0
-    transaction.run(
+    transaction.send(
         "hold_decide",
         rows=pack([(hold.id, "expired", None, f"deadline: {hold.on_expiry}", None) for hold in late]),
         now=now,

@@ -12,7 +12,7 @@ from roost.wire.codec import encode
 
 def put(transaction: Transaction, action: PutKind, now: int) -> Acted:
     """Give a kind a schema, or another one."""
-    transaction.run("kind_put", name=action.name, schema=action.schema, actor=action.actor or None, now=now)
+    transaction.send("kind_put", name=action.name, schema=action.schema, actor=action.actor or None, now=now)
     record(transaction, [(None, "kind_changed", action.actor, {"kind": action.name})], now)
     told = rows.kind(transaction.row("kind_row", name=action.name))
     return Acted(encode(told).decode(), Effects(rules=True), 1)

@@ -47,7 +47,7 @@ def _due(transaction: Transaction, limit: int, now: int, effects: Effects) -> in
     due = unpack(transaction.one("promote_candidates", now=now, limit=limit))
     if due:
         ids = [id for id, _, _ in due]
-        transaction.run("promote", ids=pack(ids))
+        transaction.send("promote", ids=pack(ids))
         tell(transaction, EventType.READY, ids)
         for _, queue, _ in due:
             effects.ready[queue] = effects.ready.get(queue, 0) + 1
@@ -73,7 +73,7 @@ def _overdue(transaction: Transaction, limit: int, now: int, effects: Effects) -
     running = [job.id for job in facts if job.state is State.RUNNING and not is_tracked(job)]
     end_tracked(transaction, [job for job in facts if job.state is State.RUNNING and is_tracked(job)], now, effects)
     if running:
-        transaction.run("job_flag", rows=pack([(id, int(Flag.CANCEL_REQUESTED)) for id in running]))
+        transaction.send("job_flag", rows=pack([(id, int(Flag.CANCEL_REQUESTED)) for id in running]))
     apply(
         transaction,
         [Move(job, Event.CANCEL, "duration_limit") for job in facts if job.state is not State.RUNNING],
@@ -101,7 +101,7 @@ def _alarms(transaction: Transaction, limit: int, now: int) -> int:
             data = {"schedule": schedule, "fire_at": fire_at, "expected": expected, "due_at": due_at, "state": state}
             events.append((job, type, "", data))
     record(transaction, events, now)
-    transaction.run("alarm_delete", ids=pack([row[0] for row in due]))
+    transaction.send("alarm_delete", ids=pack([row[0] for row in due]))
     return len(due)
 
 
@@ -133,11 +133,11 @@ def prune(transaction: Transaction, action: Prune) -> Acted:
 
 def prune_feed(transaction: Transaction, action: PruneFeed) -> Acted:
     """Forget the oldest rows of the feed; who reads from before them is told."""
-    transaction.run("feed_gone_prune", before=action.before)
+    transaction.send("feed_gone_prune", before=action.before)
     upto = transaction.one("feed_prune_to", before=action.before, limit=action.limit)
     if not upto:
         return Acted("{}", Effects())
-    transaction.run("feed_raise_floor", upto=upto)
+    transaction.send("feed_raise_floor", upto=upto)
     count = transaction.run("feed_prune", upto=upto)
     return Acted("{}", Effects(), count, count >= action.limit)
 

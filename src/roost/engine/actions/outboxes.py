@@ -14,7 +14,7 @@ def deliver(transaction: Transaction, action: DeliverBatch, now: int) -> Acted:
     """Store the batch's jobs, or say what was said when they were; count 0 then. Raises `Conflict` for an old batch."""
     for number, contents, reply in transaction.rows("outbox_last", outbox=action.outbox):
         if number == action.number and contents == action.contents:
-            transaction.run("outbox_touch", outbox=action.outbox, now=now)
+            transaction.send("outbox_touch", outbox=action.outbox, now=now)
             return Acted(reply, Effects(), 0)
         if number >= action.number:
             raise Conflict(

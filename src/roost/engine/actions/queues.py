@@ -14,7 +14,7 @@ from roost.engine.work.moves import record
 
 def pause(transaction: Transaction, action: SetQueuePaused, now: int) -> Acted:
     """Start no more of its jobs, or start them again; running ones go on."""
-    transaction.run(
+    transaction.send(
         "queue_pause",
         name=action.name,
         paused_at=now if action.paused else None,
@@ -41,12 +41,12 @@ def edit(transaction: Transaction, action: SetQueueRules, now: int) -> Acted:
     """
     effects = Effects(rules=True)
     before = ordering.rules_of(transaction, {action.name}).get(action.name, PLAIN)
-    transaction.run("queue_rules", name=action.name, rules=msgspec.json.encode(action.rules).decode())
+    transaction.send("queue_rules", name=action.name, rules=msgspec.json.encode(action.rules).decode())
     allowed, allows = limits.of_queue(before), limits.of_queue(action.rules)
     ranked = order.same_order(before, action.rules)
     if allowed != allows or not ranked:
         # Whoever enqueues or claims by the old rules is waited for.
-        transaction.run("jobs_lock")
+        transaction.send("jobs_lock")
     if not ranked:
         ordering.rank_queue(transaction, action.name, action.rules, now)
     if allowed != allows:

@@ -52,13 +52,13 @@ def reopen(
     uncount(transaction, text)
     plain = [facts.id for facts in accepted if facts.state is State.SUCCEEDED]
     if plain:
-        transaction.run("attempts_keep", ids=pack(plain))
-    transaction.run("reopen_clear", ids=text)
-    transaction.run("result_delete", ids=text)
-    transaction.run("summary_delete", ids=text)
-    transaction.run("hold_outdate", ids=text)
+        transaction.send("attempts_keep", ids=pack(plain))
+    transaction.send("reopen_clear", ids=text)
+    transaction.send("result_delete", ids=text)
+    transaction.send("summary_delete", ids=text)
+    transaction.send("hold_outdate", ids=text)
     if edit.input is not None:
-        transaction.run("job_edit_input", rows=pack([(facts.id, edit.input) for facts in accepted]))
+        transaction.send("job_edit_input", rows=pack([(facts.id, edit.input) for facts in accepted]))
         indexing.renew(transaction, [(facts.id, facts.kind, edit.input) for facts in accepted], now)
     if edit.queue is not None:
         rows = [(facts.id, facts.state, edit.queue, facts.priority, None) for facts in accepted]

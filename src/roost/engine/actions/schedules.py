@@ -35,7 +35,7 @@ from roost.wire.schedules import Backfilled
 
 def put(transaction: Transaction, action: PutSchedule, now: int) -> Acted:
     """Create or replace a schedule; its next fire was computed from the new rule."""
-    transaction.run(
+    transaction.send(
         "schedule_put",
         name=action.name,
         rule=msgspec.json.encode(action.rule).decode(),
@@ -102,11 +102,11 @@ def _fire(transaction: Transaction, action: FireSchedule, now: int, effects: Eff
     answers = enqueues.insert(transaction, [fire.row for fire in fired if fire.row is not None], now, effects)
     _store_fires(transaction, action.name, action.fires, fired, [answer.id for answer in answers], now, effects)
     if answers:
-        transaction.run("schedule_last_job", name=action.name, job=answers[-1].id)
+        transaction.send("schedule_last_job", name=action.name, job=answers[-1].id)
     if action.watch_job is not None:
-        transaction.run("job_flag", rows=pack([(action.watch_job, int(Flag.WATCHED))]))
+        transaction.send("job_flag", rows=pack([(action.watch_job, int(Flag.WATCHED))]))
     if action.remove:
-        transaction.run("schedule_delete", name=action.name)
+        transaction.send("schedule_delete", name=action.name)
     reply = Enqueued(id=answers[0].id, duplicate=answers[0].duplicate) if answers else None
     return Acted(encode(reply).decode() if reply else "{}", effects, 1)
 
@@ -154,7 +154,7 @@ def _store_fires(
     if not fires:
         return
     jobs = {id(fire): job for fire, job in zip(fired, ids, strict=True)}
-    transaction.run(
+    transaction.send(
         "fire_put",
         schedule=name,
         rows=pack([(fire.fire_at, fire.outcome, jobs.get(id(fire))) for fire in fires]),
@@ -168,7 +168,7 @@ def _store_fires(
         (fire.fire_at, jobs.get(id(fire)), expected, due_at) for fire in fires for expected, due_at in fire.alarms
     ]
     if alarms:
-        transaction.run("alarm_put", schedule=name, rows=pack(alarms))
+        transaction.send("alarm_put", schedule=name, rows=pack(alarms))
         note_due(effects, min(due_at for *_, due_at in alarms))
 
 
@@ -181,5 +181,5 @@ def _replace(transaction: Transaction, job: int, now: int, effects: Effects) -> 
     if event is Event.CANCEL:
         apply(transaction, [Move(facts, event, "overlap_replaced")], now, effects)
     else:
-        transaction.run("job_flag", rows=pack([(job, int(Flag.CANCEL_REQUESTED))]))
+        transaction.send("job_flag", rows=pack([(job, int(Flag.CANCEL_REQUESTED))]))
     record(transaction, [(job, "overlap_replaced", "", {})], now)

@@ -67,7 +67,7 @@ def declare_index(transaction: Transaction, action: DeclareIndex, now: int) -> A
             raise Conflict(
                 f"{PATHS_LIMIT} paths are declared already", path="path", help="roost indexes remove one of them first"
             )
-        transaction.run("index_declare", path=action.path, kind=action.kind, now=now, actor=action.actor or None)
+        transaction.send("index_declare", path=action.path, kind=action.kind, now=now, actor=action.actor or None)
         record(transaction, [(None, "index_declared", action.actor, _named(action))], now)
     return Acted("{}", Effects(chores=True), 1)
 
@@ -77,7 +77,7 @@ def remove_index(transaction: Transaction, action: RemoveIndex, now: int) -> Act
     known = {(path, kind) for path, kind, *_ in transaction.rows("index_paths")}
     if (action.path, action.kind) not in known:
         raise NotFound(f"there is no index of input.{action.path}", path="path", help="roost indexes list")
-    transaction.run("index_state", path=action.path, kind=action.kind, state="removing", filled_to=now)
+    transaction.send("index_state", path=action.path, kind=action.kind, state="removing", filled_to=now)
     record(transaction, [(None, "index_removed", action.actor, _named(action))], now)
     return Acted("{}", Effects(chores=True), 1)
 
@@ -92,7 +92,7 @@ def fill_index(transaction: Transaction, action: FillIndex, now: int) -> Acted:
     if action.removing:
         count = transaction.run("index_clear", path=path, kind=kind, limit=CLEAR_LIMIT)
         if count < CLEAR_LIMIT:
-            transaction.run("index_forget", path=path, kind=kind)
+            transaction.send("index_forget", path=path, kind=kind)
         return Acted("{}", Effects(), count, count >= CLEAR_LIMIT)
     if action.expected is None:
         last, more = transaction.one("index_last_job"), True
@@ -121,7 +121,7 @@ def set_error_state(transaction: Transaction, action: SetErrorState, now: int) -
 
 def put_view(transaction: Transaction, action: PutView, now: int) -> Acted:
     """Save a view, or write over it."""
-    transaction.run(
+    transaction.send(
         "view_put",
         name=action.name,
         query=action.query,

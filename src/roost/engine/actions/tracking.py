@@ -67,5 +67,5 @@ def update(transaction: Transaction, action: UpdateJob, now: int, rng: Callable[
         write(transaction, [(facts, action.ending, settle.decide(facts, action.ending, now, rng()))], now, effects)
     elif action.lease_ms is not None:
         until = tracked.lease_until(facts, action.lease_ms, now)
-        transaction.run("lease_renew", id=facts.id, token=facts.token, lease_until=until)
+        transaction.send("lease_renew", id=facts.id, token=facts.token, lease_until=until)
     return answer(transaction, facts.id, effects)

@@ -93,7 +93,7 @@ def act(transaction: Transaction, action: HookAction, now: int, rng: Callable[[]
 
 def _put(transaction: Transaction, action: PutWebhook, now: int) -> Acted:
     is_new = not transaction.one("webhook_exists", name=action.name)
-    transaction.run(
+    transaction.send(
         "webhook_put",
         name=action.name,
         url=action.url,
@@ -110,9 +110,9 @@ def _put(transaction: Transaction, action: PutWebhook, now: int) -> Acted:
 def _delete(transaction: Transaction, action: DeleteWebhook, now: int) -> Acted:
     # Locked first, as by everything that touches its deliveries.
     _locked(transaction, action.name)
-    transaction.run("webhook_delete_attempts", name=action.name)
-    transaction.run("webhook_delete_deliveries", name=action.name)
-    transaction.run("webhook_delete", name=action.name)
+    transaction.send("webhook_delete_attempts", name=action.name)
+    transaction.send("webhook_delete_deliveries", name=action.name)
+    transaction.send("webhook_delete", name=action.name)
     _record(transaction, "webhook_deleted", action.name, action.actor, now)
     return Acted("{}", Effects(), 1)
 
@@ -138,7 +138,7 @@ def _set_disabled(transaction: Transaction, name: str, reason: str, actor: str, 
 def _rotate(transaction: Transaction, action: RotateWebhook, now: int) -> Acted:
     facts = _locked(transaction, action.name)
     old = rotated(_old_keys.decode(facts.old_keys), _current(facts), action.overlap_ms, now)
-    transaction.run(
+    transaction.send(
         "webhook_rotate",
         name=action.name,
         secret=action.secret,
@@ -226,7 +226,7 @@ def _advance(transaction: Transaction, action: AdvanceWebhook, now: int) -> Acte
 
 def _insert(transaction: Transaction, name: str, deliveries: list[NewDelivery], now: int) -> None:
     if deliveries:
-        transaction.run("delivery_put", name=name, rows=pack(deliveries), now=now)
+        transaction.send("delivery_put", name=name, rows=pack(deliveries), now=now)
 
 
 def _work(transaction: Transaction, action: WorkDeliveries, now: int, rng: Callable[[], float]) -> Acted:
@@ -247,7 +247,7 @@ def _work(transaction: Transaction, action: WorkDeliveries, now: int, rng: Calla
         due = [Taken(*row) for row in rows]
     if due:
         ids = pack([each.id for each in due])
-        transaction.run("delivery_lock", ids=ids, token=action.token, until=now + action.lock_ms)
+        transaction.send("delivery_lock", ids=ids, token=action.token, until=now + action.lock_ms)
     old = [key.secret for key in _old_keys.decode(facts.old_keys) if key.until > now]
     work = Work(url=facts.url, secrets=[*_current(facts), *old], deliveries=due)
     return Acted(encode(work).decode(), Effects(), len(due))
@@ -278,9 +278,9 @@ def _settle(
         # Else another node took it over meanwhile, or it is done: this try is on record, and decides nothing.
         known[each.delivery] = (state, number, failures, token, next_at)
     settled = [(id, state, next_at, *rest) for id, (state, *rest, next_at) in known.items()]
-    transaction.run("delivery_settle", rows=pack(settled), now=now)
-    transaction.run("delivery_attempts_put", rows=pack(attempts))
-    transaction.run(
+    transaction.send("delivery_settle", rows=pack(settled), now=now)
+    transaction.send("delivery_attempts_put", rows=pack(attempts))
+    transaction.send(
         "webhook_health",
         name=name,
         failures=health.failures,
@@ -301,7 +301,7 @@ def _replay(transaction: Transaction, action: ReplayDelivery, now: int) -> Acted
     _locked(transaction, before.webhook)
     if before.state == "pending" and before.attempts == 0:
         raise Conflict("the delivery is yet to be sent", path="id", help="wait for its first try")
-    transaction.run("delivery_replay", ids=pack([action.id]), now=now)
+    transaction.send("delivery_replay", ids=pack([action.id]), now=now)
     data = {"deliveries": 1}
     _record(transaction, "webhook_replayed", before.webhook, action.actor, now, **data)
     after: Delivery = hookrows.delivery(transaction.row("delivery_row", id=action.id), [])
@@ -316,7 +316,7 @@ def _replay_since(transaction: Transaction, action: ReplayDeliveries, now: int) 
         )
     )
     if ids:
-        transaction.run("delivery_replay", ids=pack(ids), now=now)
+        transaction.send("delivery_replay", ids=pack(ids), now=now)
         _record(transaction, "webhook_replayed", action.name, action.actor, now, deliveries=len(ids))
     reply = Replayed(count=len(ids), more=len(ids) >= action.limit)
     return Acted(encode(reply).decode(), Effects(), len(ids))
@@ -325,8 +325,8 @@ def _replay_since(transaction: Transaction, action: ReplayDeliveries, now: int) 
 def _prune(transaction: Transaction, action: PruneDeliveries) -> Acted:
     ids = unpack(transaction.one("delivery_prune_candidates", before=action.before, limit=action.limit))
     if ids:
-        transaction.run("delivery_prune_attempts", ids=pack(ids))
-        transaction.run("delivery_prune", ids=pack(ids))
+        transaction.send("delivery_prune_attempts", ids=pack(ids))
+        transaction.send("delivery_prune", ids=pack(ids))
     return Acted("{}", Effects(), len(ids), len(ids) >= action.limit)
 
 
@@ -348,7 +348,7 @@ def _put_source(transaction: Transaction, action: PutSource, now: int) -> Acted:
             raise InvalidRequest(
                 f"a source of {action.scheme} has a secret", path="secrets", help="give the one the sender signs with"
             )
-    transaction.run(
+    transaction.send(
         "source_put",
         name=action.name,
         queue=action.queue,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import psycopg
 from psycopg import errors, pq
 from psycopg.types.numeric import Int8Dumper
@@ -32,10 +34,10 @@ Connection = psycopg.Connection[tuple[object, ...]]
 class Session:
     """A connection with what it was found to be."""
 
-    def __init__(self, connection: Connection, begin: bytes, pooled: bool) -> None:
+    def __init__(self, connection: Connection, begin: list[bytes], pooled: bool) -> None:
         self.connection = connection
         self.begin = begin
-        """What starts a transaction."""
+        """The commands that start a transaction."""
         self.pooled = pooled
         """A pooler stands between: the server's session is another one for each transaction."""
 
@@ -72,29 +74,29 @@ def open_writer(address: Address) -> Session:
         raise refusal(error) from None
 
 
-def prepare(connection: Connection, settings: dict[str, str], pooled: bool, isolation: str) -> bytes:
-    """Set the session up and answer with what begins a transaction on it.
+def prepare(connection: Connection, settings: dict[str, str], pooled: bool, isolation: str) -> list[bytes]:
+    """Set the session up and answer with the commands that begin a transaction on it.
 
     Behind a pooler nothing of a session lasts: settings are made in every transaction, no statement is prepared.
     """
     begin = f"BEGIN ISOLATION LEVEL {isolation}"
     connection.prepare_threshold = None
     if pooled:
-        return "; ".join([begin, *(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())]).encode()
-    connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))
+        return [command.encode() for command in (begin, *_settings("SET LOCAL", settings))]
+    connection.execute("; ".join(_settings("SET", settings)).encode())
     connection.prepare_threshold = 0
-    return begin.encode()
+    return [begin.encode()]
 
 
-def command(connection: Connection, text: bytes) -> bytes:
-    """Run a command that takes no parameters in one call of libpq's; its command tag.
+def _settings(verb: str, settings: dict[str, str]) -> Iterator[str]:
+    return (f"{verb} {name} = '{value}'" for name, value in settings.items())
 
-    Nothing interrupts it: psycopg would answer a Ctrl-C with a cancel, and a cancelled COMMIT is reported as done.
-    """
+
+def command(connection: Connection, text: bytes) -> None:
+    """Run a command that takes no parameters in one call of libpq's."""
     result = connection.pgconn.exec_(text)
     if result.status != pq.ExecStatus.COMMAND_OK:
         raise errors.error_from_result(result)
-    return result.command_status or b""
 
 
 def lost(connection: Connection) -> bool:

@@ -96,7 +96,7 @@ class Readers:
 
     def _configure(self, connection: Connection) -> None:
         adapt(connection)
-        self._begin = prepare(connection, READING, self._pooled, "REPEATABLE READ READ ONLY")
+        self._begin = b"; ".join(prepare(connection, READING, self._pooled, "REPEATABLE READ READ ONLY"))
 
     def _begun(self) -> Connection:
         # Every connection that lay idle while the server went away fails once.

@@ -1,9 +1,10 @@
-"""The catalogue's ``:name`` parameters as psycopg writes them."""
+"""The catalogue's ``:name`` parameters as psycopg writes them, and as the server does."""
 
 from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from roost.engine import catalogue
 
@@ -31,13 +32,33 @@ def translate(sql: str) -> str:
     return _TOKENS.sub(_token, sql)
 
 
+class Numbered(NamedTuple):
+    """A statement with ``$1``, ``$2`` … for its parameters, and their names in that order."""
+
+    sql: bytes
+    names: tuple[str, ...]
+
+
+@lru_cache(512)
+def numbered(sql: str) -> Numbered:
+    """``sql`` with numbers for names; a name that stands in it twice has one number."""
+    places: dict[str, int] = {}
+
+    def token(match: re.Match[str]) -> str:
+        name = match["parameter"]
+        return f"${places.setdefault(name, len(places) + 1)}" if name else match[0]
+
+    text = _TOKENS.sub(token, sql)
+    return Numbered(text.encode(), tuple(places))
+
+
 @cache
-def writing() -> dict[str, str]:
+def writing() -> dict[str, Numbered]:
     """Every statement by name, for transactions that write."""
-    return {name: translate(sql) for name, sql in catalogue.load("roost.engine.postgres").items()}
+    return {name: numbered(sql) for name, sql in catalogue.load("roost.engine.postgres").items()}
 
 
 @cache
 def reading() -> dict[str, str]:
     """Every statement by name, without its row locks: a reader waits for nobody."""
-    return {name: _LOCKS.sub("", sql) for name, sql in writing().items()}
+    return {name: _LOCKS.sub("", translate(sql)) for name, sql in catalogue.load("roost.engine.postgres").items()}

@@ -11,7 +11,7 @@ import apsw
 
 from roost.domain.feed import Fact
 from roost.engine import catalogue
-from roost.engine.driver import Retry, Transaction
+from roost.engine.driver import Answer, Here, Retry, Transaction
 from roost.engine.searching.dialects import SQLITE, Dialect
 from roost.errors import RoostError, StoreError, Unavailable
 
@@ -36,6 +36,14 @@ class SqliteTransaction:
         self._connection.execute(self._statements[statement], parameters)
         return self._connection.changes()
 
+    def send(self, statement: str, **parameters: object) -> None:
+        """Change rows."""
+        self._connection.execute(self._statements[statement], parameters)
+
+    def ask(self, statement: str, **parameters: object) -> Answer:
+        """The only row."""
+        return Here(self._row(statement, parameters))
+
     def one(self, statement: str, **parameters: object) -> Any:
         """The first column of the only row; None where there is no row."""
         row = self._connection.execute(self._statements[statement], parameters).fetchone()
@@ -43,6 +51,9 @@ class SqliteTransaction:
 
     def row(self, statement: str, **parameters: object) -> tuple[Any, ...]:
         """The only row."""
+        return self._row(statement, parameters)
+
+    def _row(self, statement: str, parameters: dict[str, object]) -> tuple[Any, ...]:
         row = self._connection.execute(self._statements[statement], parameters).fetchone()
         if row is None:
             raise StoreError(f"{statement} found no row")
@@ -60,6 +71,9 @@ class SqliteTransaction:
     def dialect(self) -> Dialect:
         """How composed statements are written."""
         return SQLITE
+
+    def expect(self, count: int) -> None:
+        """Nothing travels anywhere."""
 
     def allocate(self, count: int) -> list[int]:
         """Ids after the highest that ever was: the writer's lock keeps them ours."""

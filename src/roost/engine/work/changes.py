@@ -68,7 +68,7 @@ def _tell_flow(transaction: Transaction, changes: list[Change], effects: Effects
     """Ends are noted for `roost.engine.actions.flow` to carry on; members that live again count as pending at once."""
     ended = [change.id for change in changes if change.after in TERMINAL or change.reason == QUARANTINE]
     if ended:
-        transaction.run("flow_todo_put", ids=pack(ended))
+        transaction.send("flow_todo_put", ids=pack(ended))
         effects.flow = True
     alive = [
         change.id

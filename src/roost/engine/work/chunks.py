@@ -28,7 +28,7 @@ def put(transaction: Transaction, chunks: Mapping[int, Sequence[str]], now: int)
     rows = [
         (id, counts.get(id, 0) + place, text) for id, texts in told.items() for place, text in enumerate(texts, start=1)
     ]
-    transaction.run("chunk_put", rows=pack(rows), now=now)
+    transaction.send("chunk_put", rows=pack(rows), now=now)
 
 
 def _counts(transaction: Transaction, ids: list[int]) -> dict[int, int]:

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from roost.domain.feed import EventType
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Batch, ClaimAnswer, ClaimWork, Effects
+from roost.engine.protocol import Batch, ClaimWork, Effects
 from roost.engine.work import limiting
+from roost.engine.work.claimed import Claimed, Taken
 from roost.engine.work.feed import tell
 from roost.engine.work.operations import Known
 from roost.engine.work.texts import pack, unpack
 from roost.wire.problems import Problem
 
-EMPTY = "[]"
 
-
-def apply(transaction: Transaction, batch: Batch, known: Known, effects: Effects) -> list[ClaimAnswer | Problem]:
-    """The answers to a batch's claims; the number of statements grows with the claims, never with the jobs."""
-    answers: list[ClaimAnswer | Problem] = []
+def apply(transaction: Transaction, batch: Batch, known: Known, effects: Effects) -> list[Claimed]:
+    """What a batch's claims got; the number of statements grows with the claims, never with the jobs."""
+    answers: list[Claimed] = []
     exhausted: set[str] = set()
     for work in batch.claims:
         before = known.answer(work.operation)
         if isinstance(before, Problem):
             answers.append(before)
         elif before is not None:
-            again = transaction.one("claimed_before", token=before)
-            answers.append(_fetch(transaction, work, before, again or EMPTY))
+            again: list[int] = unpack(transaction.one("claimed_before", token=before))
+            answers.append(_fetch(transaction, work, before, again))
         else:
             answers.append(_claim(transaction, work, batch.now, exhausted, effects))
     return answers
 
 
-def _claim(transaction: Transaction, work: ClaimWork, now: int, exhausted: set[str], effects: Effects) -> ClaimAnswer:
+def _claim(transaction: Transaction, work: ClaimWork, now: int, exhausted: set[str], effects: Effects) -> Taken:
     claim = _Claim(transaction, work, now, exhausted, effects)
     if work.shares is not None:
         for queue, share in zip(work.queues, work.shares, strict=True):
@@ -38,11 +37,10 @@ def _claim(transaction: Transaction, work: ClaimWork, now: int, exhausted: set[s
     # What a queue has not used of its share is the others', and without shares the first queue's jobs all go first.
     for queue in work.queues:
         claim.take(queue, work.limit)
-    if not claim.ids:
-        return ClaimAnswer(work.token, work.lease_ms, 0, EMPTY)
-    claim.start()
-    tell(transaction, EventType.STARTED, claim.ids, {"worker": work.worker})
-    return _fetch(transaction, work, work.token, pack(claim.ids))
+    if claim.ids:
+        claim.start()
+        tell(transaction, EventType.STARTED, claim.ids, {"worker": work.worker})
+    return _fetch(transaction, work, work.token, claim.ids)
 
 
 class _Claim:
@@ -90,7 +88,7 @@ class _Claim:
         if ids:
             self._waiting.clear()
             work = self._work
-            self._transaction.run(
+            self._transaction.send(
                 "claim",
                 ids=pack(ids),
                 token=work.token,
@@ -100,6 +98,5 @@ class _Claim:
             )
 
 
-def _fetch(transaction: Transaction, work: ClaimWork, token: str, ids: str) -> ClaimAnswer:
-    count, jobs = transaction.row("claim_fetch", ids=ids, token=token)
-    return ClaimAnswer(token, work.lease_ms, count, jobs)
+def _fetch(transaction: Transaction, work: ClaimWork, token: str, ids: list[int]) -> Taken:
+    return Taken(work, token, ids, transaction.ask("claim_fetch", ids=pack(ids), token=token) if ids else None)

@@ -11,4 +11,4 @@ def uncount(transaction: Transaction, ids: str) -> None:
     The counts are locked before it is looked what they hold: another transaction may be counting.
     """
     if transaction.one("count_lock_of", ids=ids):
-        transaction.run("count_subtract", ids=ids)
+        transaction.send("count_subtract", ids=ids)

@@ -148,15 +148,15 @@ def _insert(
     for shape, place in shapes.items():
         if shape.state is State.READY:
             ready[shape.queue] = ready.get(shape.queue, 0) + counts[place]
-    transaction.run("job_insert", shapes=pack(list(shapes)), places=pack(places), now=now)
+    transaction.send("job_insert", shapes=pack(list(shapes)), places=pack(places), now=now)
     tell_created(transaction, shapes, places)
     special = [(id, row) for id, row in zip(ids, rows, strict=True) if _is_special(row)]
     inputs = {id: row.input for id, row in zip(ids, rows, strict=True) if row.options is None}
     if inputs:
-        transaction.run("input_insert", inputs=pack(inputs))
+        transaction.send("input_insert", inputs=pack(inputs))
     if len(inputs) < len(rows):
         with_options = [(id, row.input, row.options) for id, row in special if row.options is not None]
-        transaction.run("input_insert_with_options", rows=pack(with_options))
+        transaction.send("input_insert_with_options", rows=pack(with_options))
     indexing.note(transaction, ((id, row.shape.kind, row.input) for id, row in zip(ids, rows, strict=True)), now)
     if special:
         _insert_beside(transaction, special, dead, now, effects)
@@ -181,13 +181,13 @@ def _insert_beside(
     if extras:
         tags = [(key, value, id) for id, extra in extras for key, value in (extra.tags or {}).items()]
         if tags:
-            transaction.run("tag_put", rows=pack(tags))
+            transaction.send("tag_put", rows=pack(tags))
         metadata = [(id, extra.metadata) for id, extra in extras if extra.metadata is not None]
         if metadata:
-            transaction.run("metadata_put", rows=pack(metadata))
+            transaction.send("metadata_put", rows=pack(metadata))
     held = [(id, row.hold) for id, row in special if row.hold is not None]
     if held:
-        transaction.run(
+        transaction.send(
             "hold_put",
             rows=pack([(id, h.reason, h.title, h.subject, h.subject_hash, h.deadline, h.on_expiry) for id, h in held]),
             now=now,

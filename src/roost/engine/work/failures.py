@@ -18,11 +18,11 @@ def note(transaction: Transaction, failed: list[tuple[int, str]], now: int) -> N
         jobs[job] = made
         _, count, last = groups.get(made.fingerprint, (made, 0, 0))
         groups[made.fingerprint] = (made, count + 1, max(last, job))
-    transaction.run(
+    transaction.send(
         "error_put",
         rows=pack([(job, one.fingerprint, one.type, one.message) for job, one in sorted(jobs.items())]),
         now=now,
     )
     # In one order, so that two transactions with the same groups wait for each other one way.
     rows = [(key, one.type, one.message, one.frame, last, count) for key, (one, count, last) in sorted(groups.items())]
-    transaction.run("error_group_put", rows=pack(rows), now=now)
+    transaction.send("error_group_put", rows=pack(rows), now=now)

@@ -33,7 +33,7 @@ def tell_records(transaction: Transaction, records: list[tuple[int | None, str, 
 
 def bury(transaction: Transaction, ids: list[int]) -> None:
     """Keep the names of jobs that are about to be deleted, for as long as the feed tells of them."""
-    transaction.run("feed_bury", ids=pack(ids))
+    transaction.send("feed_bury", ids=pack(ids))
 
 
 def _job(record: tuple[int | None, str, str, dict[str, Any]]) -> int | None:
@@ -69,7 +69,7 @@ def write(transaction: Transaction, now: int) -> bool:
     """Store what was told as the transaction's last statement; whether there was anything."""
     if not transaction.facts:
         return False
-    transaction.run("feed_put", facts=pack(transaction.facts), now=now)
+    transaction.send("feed_put", facts=pack(transaction.facts), now=now)
     transaction.facts.clear()
     return True
 

@@ -52,7 +52,7 @@ def note(transaction: Transaction, jobs: Iterable[tuple[int, str, str]], now: in
 def renew(transaction: Transaction, jobs: list[tuple[int, str, str]], now: int) -> None:
     """Index jobs again whose inputs were edited."""
     if declared(transaction, now):
-        transaction.run("index_delete", ids=pack([id for id, _, _ in jobs]))
+        transaction.send("index_delete", ids=pack([id for id, _, _ in jobs]))
         note(transaction, jobs, now)
 
 
@@ -64,4 +64,4 @@ def put(transaction: Transaction, jobs: Iterable[tuple[int, str, str]], paths: d
         if wanted:
             rows += [(path, value, id) for path, value in values_at(text, wanted)]
     if rows:
-        transaction.run("index_put", rows=pack(rows))
+        transaction.send("index_put", rows=pack(rows))

@@ -83,7 +83,7 @@ def look_up(
     record(transaction, [(facts.id, "replaced", "", {}) for facts in replaced], now)
     _reschedule(transaction, list(later.values()), now, effects)
     if duplicates:
-        transaction.run("unique_touch", keys=pack(sorted(duplicates)), now=now)
+        transaction.send("unique_touch", keys=pack(sorted(duplicates)), now=now)
     return taken, dead
 
 

@@ -59,7 +59,7 @@ def _store(
     transaction: Transaction, limited: list[tuple[int, str, list[LimitRule]]], now: int, effects: Effects
 ) -> None:
     wants = [(id, rule.key, queue, rule.cost) for id, queue, rules in limited for rule in rules]
-    transaction.run("limit_insert", rows=pack(wants))
+    transaction.send("limit_insert", rows=pack(wants))
     # The last word on a key counts; words that say nothing of it leave it as it is.
     said = {rule.key: limits.stored(rule) for _, _, rules in limited for rule in rules}
     put_numbers(transaction, said, now, effects)
@@ -82,7 +82,7 @@ def put_numbers(
         return
     lock(transaction)
     rows = [(key, *msgspec.structs.astuple(new[key])) for key in sorted(new)]
-    transaction.run("limiter_put", rows=pack(rows), now=now)
+    transaction.send("limiter_put", rows=pack(rows), now=now)
     changed = [key for key in new if key in known]
     if changed:
         refill(transaction, changed, now, effects)
@@ -90,7 +90,7 @@ def put_numbers(
 
 def lock(transaction: Transaction) -> None:
     """Decide alone until the commit."""
-    transaction.one("limits_lock")
+    transaction.send("limits_lock")
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
@@ -193,11 +193,11 @@ def _grant(
     slots = [(want.key, job.id, limiters[want.key].cost(want.cost)) for job in granted for want in job.wants]
     if own is not None:
         slots += [(own, job.id, 1) for job in granted]
-        transaction.run("job_flag", rows=pack([(job.id, int(Flag.LIMITED)) for job in sorted(granted, key=_id)]))
-    transaction.run("slot_put", rows=pack(slots))
+        transaction.send("job_flag", rows=pack([(job.id, int(Flag.LIMITED)) for job in sorted(granted, key=_id)]))
+    transaction.send("slot_put", rows=pack(slots))
     if any(want.turn for job in granted for want in job.wants):
-        transaction.run("limit_started", ids=ids)
-    transaction.run("claim", ids=ids, token=work.token, worker=work.worker, lease_until=now + work.lease_ms, now=now)
+        transaction.send("limit_started", ids=ids)
+    transaction.send("claim", ids=ids, token=work.token, worker=work.worker, lease_until=now + work.lease_ms, now=now)
 
 
 def _id(job: Candidate) -> int:
@@ -206,10 +206,10 @@ def _id(job: Candidate) -> int:
 
 def _park(transaction: Transaction, queue: str, jobs: list[Candidate], parked: dict[int, str]) -> None:
     follow(State.READY, Event.THROTTLE)
-    transaction.run("limit_park", ids=pack(sorted(parked)), reason=PARKED)
+    transaction.send("limit_park", ids=pack(sorted(parked)), reason=PARKED)
     rows = [(job.id, parked[job.id], job.rank) for job in jobs if job.id in parked]
-    transaction.run("limit_mark", rows=pack(rows))
-    transaction.run("limiter_queue_put", rows=pack(sorted({(key, queue) for key in parked.values()})))
+    transaction.send("limit_mark", rows=pack(rows))
+    transaction.send("limiter_queue_put", rows=pack(sorted({(key, queue) for key in parked.values()})))
     tell_changes(transaction, [(id, State.WAITING, PARKED) for id in parked])
 
 
@@ -234,7 +234,7 @@ def _write(
             note_due(effects, next_at)
         rows.append((key, limiter.used, limiter.tat, next_at))
     if rows:
-        transaction.run("limiter_take", rows=pack(rows), now=now)
+        transaction.send("limiter_take", rows=pack(rows), now=now)
 
 
 # --- ends -------------------------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def leave(transaction: Transaction, jobs: list[Left], now: int, effects: Effects
         for key, cost in transaction.rows("slot_release", ids=pack(sorted(running))):
             freed[key] = freed.get(key, 0) + cost
         if freed:
-            transaction.run("limiter_free", rows=pack(sorted(freed.items())), now=now)
+            transaction.send("limiter_free", rows=pack(sorted(freed.items())), now=now)
         for key, cost in freed.items():
             if key.startswith(QUEUE):
                 queue = key.removeprefix(QUEUE)
@@ -267,10 +267,10 @@ def leave(transaction: Transaction, jobs: list[Left], now: int, effects: Effects
     if waiting:
         text = pack(sorted(waiting))
         keys |= set(unpack(transaction.one("limit_marked", ids=text)))
-        transaction.run("limit_unmark", ids=text)
+        transaction.send("limit_unmark", ids=text)
     ended = [job.id for job in jobs if job.after in TERMINAL]
     if ended:
-        transaction.run("limit_delete", ids=pack(sorted(ended)))
+        transaction.send("limit_delete", ids=pack(sorted(ended)))
     again = [job.id for job in jobs if job.before in TERMINAL and job.after not in TERMINAL]
     if again:
         found = unpack(transaction.one("limit_options", ids=pack(sorted(again))))
@@ -288,10 +288,10 @@ def moved(transaction: Transaction, ids: Iterable[int], now: int, effects: Effec
     """Jobs that count against limits were given another queue: they wait there for what they waited for here."""
     text = pack(sorted(ids))
     lock(transaction)
-    transaction.run("limit_follow", ids=text)
+    transaction.send("limit_follow", ids=text)
     keys = set(unpack(transaction.one("limit_marked", ids=text)))
     if keys:
-        transaction.run("limiter_queue_follow", ids=text)
+        transaction.send("limiter_queue_follow", ids=text)
         refill(transaction, keys, now, effects)
 
 
@@ -346,7 +346,7 @@ def refill(transaction: Transaction, keys: Iterable[str], now: int, effects: Eff
         at = next_at[key]
         if at is not None:
             note_due(effects, at)
-    transaction.run("limiter_next", rows=pack(sorted(next_at.items())))
+    transaction.send("limiter_next", rows=pack(sorted(next_at.items())))
 
 
 def _let_go(transaction: Transaction, ids: list[int], effects: Effects) -> set[int]:
@@ -356,7 +356,7 @@ def _let_go(transaction: Transaction, ids: list[int], effects: Effects) -> set[i
     if not gone:
         return set()
     found = sorted(id for id, _ in gone)
-    transaction.run("limit_let_go", ids=pack(found))
+    transaction.send("limit_let_go", ids=pack(found))
     for _, queue in gone:
         effects.ready[queue] = effects.ready.get(queue, 0) + 1
     tell_changes(transaction, [(id, State.READY, None) for id in found])
@@ -371,13 +371,13 @@ def limit_queue(transaction: Transaction, queue: str, numbers: Numbers, now: int
     key = QUEUE + queue
     lock(transaction)
     if numbers == limits.NO_LIMIT:
-        transaction.run("slot_delete", key=key)
-        transaction.run("limiter_delete", key=key)
+        transaction.send("slot_delete", key=key)
+        transaction.send("limiter_delete", key=key)
     else:
-        transaction.run("limiter_put", rows=pack([(key, *msgspec.structs.astuple(numbers))]), now=now)
-        transaction.run("queue_flag", queue=queue, flag=int(Flag.LIMITED))
-        transaction.run("slot_fill", key=key, queue=queue)
-        transaction.run("limiter_count", key=key)
+        transaction.send("limiter_put", rows=pack([(key, *msgspec.structs.astuple(numbers))]), now=now)
+        transaction.send("queue_flag", queue=queue, flag=int(Flag.LIMITED))
+        transaction.send("slot_fill", key=key, queue=queue)
+        transaction.send("limiter_count", key=key)
     ready = transaction.one("queue_ready", queue=queue)
     if ready:
         effects.ready[queue] = effects.ready.get(queue, 0) + ready

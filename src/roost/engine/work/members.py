@@ -41,10 +41,10 @@ def recount(transaction: Transaction, now_counted: Mapping[int, Counted | None])
             difference[member.counted] = difference.get(member.counted, 0) - 1
             difference[counted] = difference.get(counted, 0) + 1
     if changed:
-        transaction.run("member_count", rows=pack(changed))
+        transaction.send("member_count", rows=pack(changed))
         counts = [
             (batch, *(difference.get(counter, 0) for counter in (None, *COUNTERS)))
             for batch, difference in sorted(differences.items())
         ]
-        transaction.run("batch_count", rows=pack(counts))
+        transaction.send("batch_count", rows=pack(counts))
     return sorted(batches)

@@ -42,7 +42,7 @@ def apply(transaction: Transaction, moves: list[Move], now: int, effects: Effect
     if transaction.run("job_move", rows=pack(rows)) != len(rows):
         raise Retry
     if ended:
-        transaction.run("hold_withdraw", ids=pack(ended), now=now)
+        transaction.send("hold_withdraw", ids=pack(ended), now=now)
     follow_up(transaction, changes, now, effects)
 
 
@@ -50,5 +50,5 @@ def record(transaction: Transaction, events: list[tuple[int | None, str, str, di
     """Append what no row tells by itself: (job, type, actor, data)."""
     if events:
         rows = [(job, type, actor or None, pack(data) if data else None) for job, type, actor, data in events]
-        transaction.run("event_put", rows=pack(rows), now=now)
+        transaction.send("event_put", rows=pack(rows), now=now)
         tell_records(transaction, events)

@@ -58,16 +58,16 @@ def rank_again(transaction: Transaction, ids: Iterable[int], now: int) -> None:
 def rank_queue(transaction: Transaction, queue: str, rules: QueueRules, now: int) -> None:
     """Rank all of a queue's jobs that have not ended anew: its order was changed."""
     fair = int(Flag.FAIR)
-    transaction.run("fair_clear", queue=queue)
+    transaction.send("fair_clear", queue=queue)
     if rules.fairness is None:
         if rules.ageing is None:
-            transaction.run("rank_by_priority", queue=queue, fair=fair)
+            transaction.send("rank_by_priority", queue=queue, fair=fair)
         else:
-            transaction.run("rank_by_age", queue=queue, fair=fair, ageing_ms=parse_duration(rules.ageing))
-        transaction.run("rank_parked_queue", queue=queue)
+            transaction.send("rank_by_age", queue=queue, fair=fair, ageing_ms=parse_duration(rules.ageing))
+        transaction.send("rank_parked_queue", queue=queue)
         return
     # Before the new places are given, nothing of the old order may stand in the way of the virtual time.
-    transaction.run("rank_by_priority", queue=queue, fair=fair)
+    transaction.send("rank_by_priority", queue=queue, fair=fair)
     after = 0
     while ids := unpack(transaction.one("order_next", queue=queue, after=after, limit=PAGE)):
         _rank_stored(transaction, ids, now)
@@ -83,7 +83,7 @@ def _rank_stored(transaction: Transaction, ids: list[int], now: int) -> None:
     keys: dict[int, str] = {}
     if fair:
         # Their old places tell nothing of the virtual time.
-        transaction.run("rank_unplace", ids=pack(fair), width=order.BAND)
+        transaction.send("rank_unplace", ids=pack(fair), width=order.BAND)
         for id, kind, queue, text, owner, tags in unpack(transaction.one("order_subjects", ids=pack(fair))):
             fairness = rules[queue].fairness
             subject = Subject(kind=kind, queue=queue, input=text, owner=owner, tags=tags)
@@ -93,7 +93,7 @@ def _rank_stored(transaction: Transaction, ids: list[int], now: int) -> None:
     ]
     ranks = _ranked(transaction, wishes, rules, now)
     rows = [(fact[0], rank, placed) for fact, (rank, placed) in zip(facts, ranks, strict=True)]
-    transaction.run("rank_put", rows=pack(rows), fair=int(Flag.FAIR))
+    transaction.send("rank_put", rows=pack(rows), fair=int(Flag.FAIR))
 
 
 def _ranks(transaction: Transaction, wishes: list[_Wish], now: int) -> list[tuple[int, bool]]:
@@ -136,7 +136,7 @@ def _bands(transaction: Transaction, wishes: list[_Wish]) -> dict[tuple[str, int
     if not wishes:
         return {}
     names = pack(sorted({(wish.queue, order.band_of(wish.priority)) for wish in wishes}))
-    transaction.run("fair_lock", bands=names)
+    transaction.send("fair_lock", bands=names)
     found: dict[tuple[str, int], Band] = {}
     for queue, low, latest, first in unpack(transaction.one("fair_bands", bands=names, width=order.BAND)):
         found[queue, low] = Band(latest if first is None else first - low, {}, latest)
@@ -148,5 +148,5 @@ def _bands(transaction: Transaction, wishes: list[_Wish]) -> dict[tuple[str, int
 
 def _put(transaction: Transaction, bands: dict[tuple[str, int], Band], now: int) -> None:
     ends = sorted((queue, low, key, end) for (queue, low), band in bands.items() for key, end in band.ends.items())
-    transaction.run("fair_put", keys=pack(ends), now=now)
-    transaction.run("fair_advance", bands=pack([(queue, low, band.latest) for (queue, low), band in bands.items()]))
+    transaction.send("fair_put", keys=pack(ends), now=now)
+    transaction.send("fair_advance", bands=pack([(queue, low, band.latest) for (queue, low), band in bands.items()]))

@@ -52,7 +52,7 @@ def begin(transaction: Transaction, waits: list[tuple[JobFacts, WaitRow]], now: 
     given = {each.job for each in found}
     waiting = [(job, name, step) for job, name, step, *_ in asked if job not in given]
     if waiting:
-        transaction.run("signal_wait_put", rows=pack(waiting))
+        transaction.send("signal_wait_put", rows=pack(waiting))
     _hand_over(transaction, found, names, now, effects)
 
 
@@ -63,7 +63,7 @@ def deliver(transaction: Transaction, signal: Signal, limit: int, now: int, effe
     found = [_Given(job, step, attempt, signal.id, signal.data) for job, step, attempt in waiters]
     given = _hand_over(transaction, found, {each.job: signal.name for each in found}, now, effects)
     if len(waiters) < limit:
-        transaction.run("signal_served", id=signal.id)
+        transaction.send("signal_served", id=signal.id)
     return given
 
 
@@ -80,11 +80,11 @@ def _hand_over(transaction: Transaction, found: list[_Given], names: dict[int, s
     ]
     if not given:
         return 0
-    transaction.run("signal_used_put", rows=pack([(each.job, each.signal) for each in given]))
+    transaction.send("signal_used_put", rows=pack([(each.job, each.signal) for each in given]))
     steps = [(each.job, each.step, input_hash(names[each.job]), each.data, each.attempt) for each in given]
-    transaction.run("signal_step_put", rows=pack(steps), now=now)
+    transaction.send("signal_step_put", rows=pack(steps), now=now)
     ids = sorted(each.job for each in given)
-    transaction.run("signal_wait_delete", ids=pack(ids))
+    transaction.send("signal_wait_delete", ids=pack(ids))
     apply(transaction, [Move(facts[id], Event.DUE, None) for id in ids], now, effects)
-    transaction.run("job_flag", rows=pack([(id, int(Flag.STEPS)) for id in ids]))
+    transaction.send("job_flag", rows=pack([(id, int(Flag.STEPS)) for id in ids]))
     return len(given)
