@@ -60,6 +60,7 @@ async def test_one_query_language_in_every_call(app: roost.App, queue: str) -> N
 
     facets = await client.jobs.facets("tag.run", prefix=queue[:6], query=f"queue:{queue}")
     assert [(one.value, one.jobs) for one in facets.values] == [(queue, 5)]
+    assert (facets.jobs, facets.complete) == (5, True)
     with pytest.raises(InvalidRequest):
         await client.jobs.facets("token")
 

@@ -125,7 +125,9 @@ class Facets(Wire, kw_only=True):
 
     values: list[Facet]
     jobs: int
-    """How many jobs were looked at."""
+    """How many jobs were looked at: of those that match the newest, 2,000 at most."""
+    complete: bool = True
+    """They are all that match; else there are more, and the values may have more jobs, or be others."""
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

@@ -223,16 +223,22 @@ class SearchReader(BulkReader):
             )
         with self._session() as session, session.bounded():
             made = plan(parse(request.query, now), Sort(), session, _ready(session))
-            places = list(islice(walk(made, session, None, Bound(elapsed), Looked(), FACET_JOBS), FACET_JOBS))
+            looked = Looked()
+            found = list(islice(walk(made, session, None, Bound(elapsed), looked, FACET_JOBS), FACET_JOBS + 1))
+            places = found[:FACET_JOBS]
             only = " AND t.key = :key" if dot else ""
             sql = (
                 f"SELECT {column} {session.dialect.job_rows()} {_FACET_JOINS[column[0]]} "
                 f"WHERE {column} IS NOT NULL{only}"
             )
-            found = session.query(sql, {"ids": pack([id for _, id in places]), "key": path})
-        values = Counter(value for (value,) in found if value.startswith(request.prefix))
+            told = session.query(sql, {"ids": pack([id for _, id in places]), "key": path})
+        values = Counter(value for (value,) in told if value.startswith(request.prefix))
         ranked = sorted(values.items(), key=lambda item: (-item[1], item[0]))[: request.limit]
-        return Facets(values=[Facet(value=value, jobs=jobs) for value, jobs in ranked], jobs=len(places))
+        return Facets(
+            values=[Facet(value=value, jobs=jobs) for value, jobs in ranked],
+            jobs=len(places),
+            complete=looked.complete and len(found) == len(places),
+        )
 
     # --- errors, views, indexes ---------------------------------------------------------------------------------------
 
