@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
+from functools import cache
 from importlib import resources
 
 import msgspec
@@ -19,24 +21,23 @@ class Migration(msgspec.Struct, frozen=True):
     version: int
     name: str
     sql: str
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the file's text."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()
+    checksum: str
+    """SHA-256 of the file's text."""
 
 
-def load(package: str) -> list[Migration]:
+@cache
+def load(package: str) -> tuple[Migration, ...]:
     """All migrations in ``package``'s folder ``migrations``, first to last."""
     found = []
     for file in resources.files(package).joinpath("migrations").iterdir():
         match = _FILE.match(file.name)
         if match:
-            found.append(Migration(int(match[1]), match[2], file.read_text()))
-    return sorted(found, key=lambda migration: migration.version)
+            text = file.read_text()
+            found.append(Migration(int(match[1]), match[2], text, hashlib.sha256(text.encode()).hexdigest()))
+    return tuple(sorted(found, key=lambda migration: migration.version))
 
 
-def pending(known: list[Migration], applied: dict[int, str]) -> list[Migration]:
+def pending(known: Sequence[Migration], applied: dict[int, str]) -> list[Migration]:
     """What is still to apply; raises `StoreTooNew` for a newer store, `StoreError` where history differs."""
     newest = known[-1].version if known else 0
     ahead = max(applied, default=0)
@@ -54,7 +55,8 @@ def pending(known: list[Migration], applied: dict[int, str]) -> list[Migration]:
     return [migration for migration in known if migration.version not in applied]
 
 
-def statements(sql: str) -> list[str]:
+@cache
+def statements(sql: str) -> tuple[str, ...]:
     """The statements of a migration's text, which ends each with a semicolon at a line's end."""
     text = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
-    return [part.strip() for part in re.split(r";\s*$", text, flags=re.MULTILINE) if part.strip()]
+    return tuple(part.strip() for part in re.split(r";\s*$", text, flags=re.MULTILINE) if part.strip())
