@@ -8,7 +8,6 @@ import click
 
 from roost.cli import bulk, bulk_operations, inputs, output, related, steering, times, tracking
 from roost.cli.facets import facets_command
-from roost.cli.facets import facets_command
 from roost.cli.lazy import Group
 from roost.cli.output import Column
 from roost.cli.session import Session, listing, pass_session, reading, writing
@@ -337,7 +336,6 @@ def _show_changed(session: Session, jobs: list[JobSummary]) -> None:
 
 
 command.add_command(retry_command, "reopen")
-command.add_command(facets_command)
 command.add_command(facets_command)
 for _more in (*steering.COMMANDS, *tracking.COMMANDS, *related.COMMANDS):
     command.add_command(_more)
