@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -35,6 +36,16 @@ def picky(number: int) -> int:
     if number == 3:
         raise ValueError("not this one")
     return number
+
+
+@dataclass
+class Answer:
+    text: str
+
+
+@app.job(name="typed", retries=3)
+async def typed(number: int) -> Answer:
+    return Answer(str(number))
 
 
 async def square(number: int) -> int:
@@ -224,3 +235,45 @@ async def test_chunks_and_summary_are_there_for_readers(roost_app: Callable[...,
     await roost_worker.drain()
     job = await handle.job()
     assert (job.state, job.summary, job.chunks) == ("succeeded", "four pieces", 4)
+
+
+async def test_a_handler_waits_for_jobs_of_others_by_their_handles(
+    roost_app: Callable[..., Any], roost_worker: Harness
+) -> None:
+    roost_app(app)
+    stranger = await typed.enqueue(4)
+
+    @app.job(name="patient_with_handles", retries=2)
+    async def patient(ctx: roost.Context) -> list[str]:
+        [found] = await ctx.wait_for([stranger])
+        [again] = await ctx.wait_for([stranger.id])
+        return [type(found).__name__, found.text, again.text]
+
+    @app.job(name="patient_thread_with_handles", retries=2)
+    def patient_thread(ctx: roost.SyncContext) -> str:
+        return ctx.wait_for([stranger])[0].text
+
+    handles: list[Any] = [await patient.enqueue(), await patient_thread.enqueue()]
+    await roost_worker.drain()
+    assert [await handle.result() for handle in handles] == [["Answer", "4", "4"], "4"]
+
+
+async def test_waiting_for_what_one_enqueues_oneself_is_refused_for_it_would_never_end(
+    roost_app: Callable[..., Any], roost_worker: Harness
+) -> None:
+    roost_app(app)
+
+    @app.job(name="hasty", retries=5)
+    async def hasty(ctx: roost.Context) -> list[int]:
+        return await ctx.wait_for([await double.enqueue(4)])
+
+    @app.job(name="hasty_thread", retries=5)
+    def hasty_thread(ctx: roost.SyncContext) -> list[int]:
+        return ctx.wait_for(double.enqueue_many_sync([(1,), (2,)]))
+
+    for handle in (await hasty.enqueue(), await hasty_thread.enqueue()):
+        await roost_worker.drain()
+        ended = await handle.job()
+        assert ended.error is not None
+        assert (ended.state, ended.attempt) == ("failed", 1)
+        assert "start it with ctx.spawn" in ended.error.message

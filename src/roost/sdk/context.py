@@ -15,6 +15,7 @@ from roost.sdk.children import Child, SyncChild
 from roost.sdk.core import Core, Decision, Level
 from roost.sdk.depends import Injected
 from roost.sdk.function import Call, Enqueuer
+from roost.sdk.handle import Handle
 from roost.sdk.outcome import DurationLike
 from roost.sdk.ports import Port, Tell
 from roost.sdk.reference import JobReference
@@ -179,10 +180,16 @@ class Context(_Base):
         return await self._core.related.spawn_many(job, calls, name)
 
     @overload
-    async def wait_for(self, jobs: Iterable[Child[T]], *, timeout: DurationLike | None = ...) -> list[T]: ...
+    async def wait_for(
+        self, jobs: Iterable[Child[T] | Handle[T]], *, timeout: DurationLike | None = ...
+    ) -> list[T]: ...
     @overload
     async def wait_for(
-        self, jobs: Iterable[Child[T]], *, timeout: DurationLike | None = ..., return_failures: Literal[True]
+        self,
+        jobs: Iterable[Child[T] | Handle[T]],
+        *,
+        timeout: DurationLike | None = ...,
+        return_failures: Literal[True],
     ) -> list[T | JobFailed]: ...
     @overload
     async def wait_for(
@@ -197,6 +204,8 @@ class Context(_Base):
     ) -> list[Any]:
         """The results of these jobs, in order, once all have ended; until then the job waits and occupies no worker.
 
+        Children, handles of jobs that were enqueued elsewhere, or ids (their results are plain JSON). Raises
+        `ConfigurationError` for a job this handler enqueued itself: resumed, it would enqueue another; `spawn` it.
         Raises `JobFailed` for the first that did not succeed (``return_failures`` puts it in its result's place), and
         `ResultTimeout` where one has not ended after ``timeout``.
         """
@@ -318,10 +327,14 @@ class SyncContext(_Base):
         return [SyncChild(child) for child in drive(self._core.related.spawn_many(job, calls, name))]
 
     @overload
-    def wait_for(self, jobs: Iterable[SyncChild[T]], *, timeout: DurationLike | None = ...) -> list[T]: ...
+    def wait_for(self, jobs: Iterable[SyncChild[T] | Handle[T]], *, timeout: DurationLike | None = ...) -> list[T]: ...
     @overload
     def wait_for(
-        self, jobs: Iterable[SyncChild[T]], *, timeout: DurationLike | None = ..., return_failures: Literal[True]
+        self,
+        jobs: Iterable[SyncChild[T] | Handle[T]],
+        *,
+        timeout: DurationLike | None = ...,
+        return_failures: Literal[True],
     ) -> list[T | JobFailed]: ...
     @overload
     def wait_for(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from roost.domain.states import TERMINAL, State
 from roost.errors import JobFailed, ResultTimeout
+from roost.sdk.attempt import current
 from roost.sdk.failing import failure
 from roost.sdk.reference import JobReference
 from roost.sdk.registry import Handler
@@ -26,16 +27,26 @@ LONGEST_WAIT = 30.0
 class Handle(JobReference, Generic[R]):
     """A job by its id; ``duplicate`` when it was there already."""
 
-    __slots__ = ("_connection", "_handler", "duplicate")
+    __slots__ = ("_connection", "_handler", "duplicate", "enqueued_by")
 
     def __init__(self, id: int, connection: Connection, handler: Handler[R], *, duplicate: bool = False) -> None:
         super().__init__(id)
         self.duplicate = duplicate
+        self.enqueued_by = current.get()
+        """The attempt whose handler enqueued it; None outside of handlers."""
         self._connection = connection
         self._handler = handler
 
+    @property
+    def handler(self) -> Handler[R]:
+        """What runs the job, and knows the type of its result."""
+        return self._handler
+
     async def result(self, timeout: float | None = None) -> R:
-        """What the handler returned; raises `JobFailed`, and `ResultTimeout` after ``timeout`` seconds."""
+        """What the handler returned; raises `JobFailed`, and `ResultTimeout` after ``timeout`` seconds.
+
+        In a handler it occupies a worker meanwhile; `Context.wait_for` does not.
+        """
         began = time.monotonic()
         while True:
             wait = _wait(began, timeout)

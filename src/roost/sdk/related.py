@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 
 from roost.domain.duration import format_duration, to_milliseconds
 from roost.domain.states import TERMINAL
-from roost.errors import InvalidRequest, JobFailed, ResultTimeout
+from roost.errors import ConfigurationError, InvalidRequest, JobFailed, ResultTimeout
 from roost.sdk.adapters import adapter, encode
+from roost.sdk.attempt import current
 from roost.sdk.children import Child
 from roost.sdk.failing import failure
 from roost.sdk.function import Call, Enqueuer
+from roost.sdk.handle import Handle
 from roost.sdk.outcome import DurationLike
 from roost.sdk.ports import End, Ends, LoadBatch, LoadDependencies, Port, ServerTime, Spawn, Spawned
 from roost.sdk.reference import JobReference
@@ -104,7 +106,9 @@ class Related:
     async def wait_for(
         self, jobs: Iterable[JobReference | int], timeout: DurationLike | None, *, return_failures: bool
     ) -> list[Any]:
-        ids = [job if isinstance(job, int) else job.id for job in jobs]
+        listed = [*jobs]
+        self._take_handles(listed)
+        ids = [job if isinstance(job, int) else job.id for job in listed]
         ends = {end.id: end for end in await self._ends(sorted(set(ids)), timeout)}
         results: list[Any] = []
         for id in ids:
@@ -119,6 +123,21 @@ class Related:
                 raise failed
             results.append(failed)
         return results
+
+    def _take_handles(self, jobs: list[JobReference | int]) -> None:
+        """Learn the types of their results; raises `ConfigurationError` where waiting for one would never end."""
+        attempt = current.get()
+        for job in jobs:
+            if not isinstance(job, Handle):
+                continue
+            if attempt is not None and job.enqueued_by is attempt and not job.duplicate:
+                raise ConfigurationError(
+                    f"job {job.id} was enqueued by the handler that waits for it, which would enqueue another one when "
+                    "it goes on",
+                    path="jobs",
+                    help="start it with ctx.spawn, which gives the same job whenever the handler runs again",
+                )
+            self._handlers[job.id] = job.handler
 
     async def _ends(self, ids: list[int], timeout: DurationLike | None) -> list[End]:
         """How these jobs ended, once all have; recorded, so that a resume sees what this attempt saw."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ctypes
 import importlib
+import math
 import os
 import queue
 import signal
@@ -19,7 +20,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from roost.errors import ConfigurationError
-from roost.sdk.attempt import Cancellation
+from roost.sdk.attempt import Attempt, Cancellation, current
 from roost.sdk.context import Context, SyncContext, make_context
 from roost.sdk.depends import AppScope
 from roost.sdk.endings import failed, raised
@@ -178,6 +179,7 @@ def _work(line: Line, run: Run, aside: _Aside) -> Outcome:
         line.send(Started())
         return raised(lease.id, UNFENCED, error)
     aside.enter(handler)
+    current.set(Attempt(lease, UNFENCED, 0.0, math.inf))
     blocking = not handler.is_async
 
     def context() -> Context | SyncContext:
