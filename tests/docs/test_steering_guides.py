@@ -12,20 +12,13 @@ import pytest
 
 from scripts.source_files import ROOT
 from tests.docs.documents import blocks, guide, shown_commands
+from tests.support import program
 
 
 def typed(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """A command of a guide, typed in ``folder``."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("ROOST_")}
-    return subprocess.run(
-        [sys.executable, "-m", "roost.cli.main", *words],
-        cwd=folder,
-        env=variables | {"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return program.call(words, folder, variables)
 
 
 def programmed(name: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ import pytest
 
 from scripts.source_files import ROOT
 from tests.docs.documents import blocks, commands
+from tests.support import program
 
 README = (ROOT / "README.md").read_text()
 [TOUR] = blocks(README, "python")
@@ -32,16 +33,19 @@ class Terminal:
         self.variables = {name: value for name, value in os.environ.items() if not name.startswith("ROOST_")}
 
     def run(self, words: list[str]) -> str:
-        """Run a command to its end; what it printed."""
-        done = subprocess.run(
-            self._line(words),
-            cwd=self.folder,
-            env=self.variables,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        """Run a command to its end; what it printed. Only other programs are started."""
+        if words[0] == "roost":
+            done = program.call(words[1:], self.folder, self.variables)
+        else:
+            done = subprocess.run(
+                self._line(words),
+                cwd=self.folder,
+                env=self.variables,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
         assert done.returncode == 0, (words, done.stderr)
         return done.stdout
 
