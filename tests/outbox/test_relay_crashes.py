@@ -351,6 +351,22 @@ def test_a_batch_the_server_refuses_whole_is_taken_apart(database: str, here: Pr
     assert seen == [(1, 4), (1, 0), (2, 1), (3, 1), (4, 1), (4, 0), (5, 1)]
 
 
+def test_a_row_that_cannot_be_read_blocks_nobody(database: str, here: Program) -> None:
+    """As a newer program writes it for an older relay, or a hand does."""
+    write(database, here, [0])
+    with connected(database) as connection:
+        for text in ('{"kind": "later", "input": {}, "of_a_later_version": 1}', "no JSON"):
+            table.put(link_to(connection), [(f"row {len(text)}", text)], 1)
+        connection.commit()
+    write(database, here, [1])
+    relay = Relay(database, here.app.url)
+    assert (relay.run_until_empty(), relay.refused) == (2, 2)
+    assert brought(here) == [0, 1]
+    with connected(database) as connection:
+        left = table.entries(link_to(connection), refused=True, limit=10)
+    assert [(row.kind, row.error is not None) for row in left] == [("later", True), ("", True)]
+
+
 def _until(look: Callable[[], bool]) -> None:
     async def wait() -> None:
         async with asyncio.timeout(30):

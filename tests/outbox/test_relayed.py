@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
+from sqlalchemy import create_engine
 
 import roost
 from roost.errors import ConfigurationError, InvalidDuration, InvalidRequest, Unavailable
@@ -236,6 +237,11 @@ def test_connections_that_cannot_carry_an_outbox_are_refused(tmp_path: Path, pos
             tx.enqueue(job)
     with roost.outbox(object()) as nothing, pytest.raises(ConfigurationError, match="no connection an outbox knows"):
         nothing.enqueue(job)
+    alone = create_engine(f"sqlite:///{tmp_path}/user.db", isolation_level="AUTOCOMMIT")
+    refused = pytest.raises(ConfigurationError, match="in no transaction")
+    with alone.connect() as connection, roost.outbox(connection) as tx, refused:
+        tx.enqueue(job)
+    alone.dispose()
     with psycopg.connect(postgres_url, autocommit=True) as plain:
         roost.outbox.create_table(plain)
         with roost.outbox(plain) as tx, pytest.raises(ConfigurationError, match="in no transaction"):

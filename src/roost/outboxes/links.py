@@ -177,8 +177,13 @@ class SqlAlchemyLink:
     """A `sqlalchemy.Connection`, over whichever driver it uses."""
 
     def __init__(self, connection: Any) -> None:
-        """Raises `ConfigurationError` for another database than PostgreSQL or SQLite."""
+        """Raises `ConfigurationError` for another database than PostgreSQL or SQLite, and for SQLite's autocommit."""
         self.dialect: Dialect = _dialect(connection.dialect.name)
+        if self.dialect == "sqlite":
+            driver = connection.connection.driver_connection
+            # None begins nothing by itself; whoever sets it to begin transactions by hand has begun one.
+            if driver.isolation_level is None and not driver.in_transaction:
+                raise no_transaction("take a connection without isolation_level='AUTOCOMMIT'")
         self._connection = connection
 
     def rows(self, sql: str, parameters: Parameters) -> Rows:

@@ -150,8 +150,9 @@ class Relay:
                 batch = table.compose(link, self.name, self._clock.now(), lease_ms=LEASE_MS, limit=ROWS, size=BYTES)
         if batch is None:
             return 0
-        jobs = [_aged(row, self._clock.now()) for row in batch.rows]
         try:
+            # A row that this Roost cannot read is refused like one the server cannot.
+            jobs = [_aged(row, self._clock.now()) for row in batch.rows]
             answers = deliver.deliver(batch.outbox, batch.number, batch.contents, jobs)
         except (Overloaded, RequestTimeout):
             raise

@@ -343,6 +343,10 @@ def job_of(link: Link, id: str) -> NewJob:
     return decode(rows[0][0], NewJob)
 
 
+class _Named(msgspec.Struct):
+    kind: str = ""
+
+
 def _entry(
     id: str, job: str, created_at: int, batch: int | None, delivered: int | None, job_id: int | None, error: str | None
 ) -> Entry:
@@ -352,6 +356,9 @@ def _entry(
         state = "delivered"
     else:
         state = "waiting" if batch is None else "sending"
-    kind = msgspec.json.decode(job).get("kind", "")
+    try:
+        kind = msgspec.json.decode(job, type=_Named).kind
+    except msgspec.DecodeError:
+        kind = ""
     problem = None if error is None else msgspec.json.decode(error, type=Problem)
     return Entry(id=id, kind=kind, created_at=created_at, state=state, job_id=job_id, error=problem)

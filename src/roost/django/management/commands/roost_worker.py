@@ -117,4 +117,6 @@ def place_of(connection: Any) -> Place:
         return SqlitePlace(Path(connection.settings_dict["NAME"]))
     # Also what OPTIONS says of certificates, services or the search path; not what is for Django's own cursors.
     given: dict[str, Any] = connection.get_connection_params()
-    return postgres(**{name: value for name, value in given.items() if isinstance(value, (str, int))})
+    for name in [name for name, value in given.items() if not isinstance(value, (str, int))]:
+        del given[name]
+    return postgres(**given)
