@@ -63,6 +63,7 @@ def test_an_endpoints_life(roost: Roost) -> None:
         (["put", "bad", "http://127.0.0.1/"], 1, "https"),
         (["put", "bad", "https://10.0.0.1/"], 1, "not public"),
         (["put", "bad", URL, "--event", "a b"], 1, "events"),
+        (["put", "bad", URL, "--event", "fialed"], 1, "did you mean failed?"),
         (["put", "bad", URL, "--tag", "a b=c"], 1, "tags"),
         (["replay", "cli"], 2, "--since"),
         (["replay", "cli", "--since", "yesterday"], 1, "since"),

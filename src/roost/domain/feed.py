@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
+from roost.domain.globs import matches
 from roost.domain.states import State
-from roost.errors import InvalidCursor
+from roost.errors import InvalidCursor, InvalidRequest
 
 Ids = list[int | tuple[int, int]]
 
@@ -148,6 +150,22 @@ def parse_position(text: str, path: str = "after") -> Position:
             f"{text[:40]!r} is no position in the feed", path=path, help="give the id of an event, or a page's cursor"
         )
     return Position(int(found[1]), WHOLE if found[2] is None else int(found[2]))
+
+
+def check_types(wanted: Iterable[str], path: str, *, patterns: bool = False) -> None:
+    """Refuse types (or ``patterns`` of types) that no event has: nobody wants to wait for a misspelt one.
+
+    Raises `InvalidRequest` with ``path``.
+    """
+    known = [type.value for type in EventType]
+    for place, text in enumerate(wanted):
+        if text not in known and not (patterns and any(matches(text, type) for type in known)):
+            near = get_close_matches(text, known, 1, 0.6)
+            raise InvalidRequest(
+                f"there is no event {text[:40]!r}",
+                path=f"{path}[{place}]",
+                help=f"did you mean {near[0]}?" if near else "see roost.domain.feed.EventType, or the guide of events",
+            )
 
 
 class Fact(msgspec.Struct, array_like=True, omit_defaults=True):

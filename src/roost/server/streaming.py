@@ -62,7 +62,7 @@ class Streams:
         if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
             raise InvalidRequest("a stream takes no body", help="send the fields as query parameters")
         try:
-            last_id = headers.get(_LAST_ID, b"").decode("ascii") or None
+            last_id = headers.get(_LAST_ID, b"").strip(b" \t").decode("ascii") or None
         except UnicodeDecodeError:
             raise InvalidRequest("Last-Event-ID is no id of this stream", path=LAST_ID_HEADER) from None
         request = route.from_query(query, parts)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from roost.domain.feed import Happening, Position, parse_position
+from roost.domain.feed import Happening, Position, check_types, parse_position
 from roost.errors import CursorTooOld, Unavailable
 from roost.service.clock import give_way
 from roost.wire.codec import encode, timestamp
@@ -294,7 +294,8 @@ def wire(event: Happening) -> FeedEvent:
 
 
 def filter_of(request: ListEvents | FollowEvents) -> EventFilter:
-    """What a request wants to hear of."""
+    """What a request wants to hear of; raises `InvalidRequest` for a type that no event has."""
+    check_types(request.type or (), "type")
     return EventFilter(
         types=frozenset(request.type or ()),
         queues=frozenset(request.queue or ()),

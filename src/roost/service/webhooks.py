@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from roost.domain.deliveries import WebhookRule
 from roost.domain.duration import parse_duration
+from roost.domain.feed import check_types
 from roost.domain.names import check_name
 from roost.domain.signatures import new_secret, new_signing_key
 from roost.domain.targets import Allowed, parse
@@ -54,6 +55,7 @@ async def put(core: Core, request: PutWebhook, call: CallInfo) -> Webhook:
     disable_after_ms = parse_duration(request.disable_after, path="disable_after")
     if disable_after_ms < SHORTEST_DISABLE_MS:
         raise InvalidRequest("an endpoint may fail for an hour", path="disable_after", help="give 1h at least")
+    check_types(request.events or (), "events", patterns=True)
     for key in request.tags or ():
         check_name(key, "tags")
     action = hooks.PutWebhook(
