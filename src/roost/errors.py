@@ -103,7 +103,7 @@ class InvalidQuery(InvalidRequest):
 
 
 class DependencyCycle(InvalidRequest):
-    """Jobs of one request wait for each other in a circle."""
+    """Jobs wait, or would wait, for each other in a circle."""
 
     code = "dependency_cycle"
 

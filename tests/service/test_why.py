@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from roost.domain.records import HoldRule
+from roost.domain.records import HoldRule, QueueRules
 from roost.domain.retry import RetryRule
 from roost.domain.states import State
 from roost.engine.store import Store
@@ -13,9 +13,11 @@ from roost.errors import NotFound
 from roost.service.runtime import Runtime
 from roost.wire import contract
 from roost.wire.attempts import NewWait, Outcome, Register, SettleJobs
+from roost.wire.batches import BatchRef, NewBatch
 from roost.wire.flow import NewSignal
-from roost.wire.jobs import ErrorInfo, JobRef, Limit
-from roost.wire.queues import PauseQueue
+from roost.wire.holds import DecideHold, ListHolds
+from roost.wire.jobs import CancelJob, ErrorInfo, JobRef, Limit, NewJob
+from roost.wire.queues import EditQueue, PauseQueue
 from roost.wire.why import Why
 from tests.service.calls import claim, enqueue, settle_one
 from tests.service.conftest import MakeRuntime
@@ -134,3 +136,88 @@ async def test_the_limit_and_who_holds_it_are_told(runtime: Runtime) -> None:
     assert any(f"by job {holder}" in fact.text for fact in told.facts)
     await settle_one(runtime, holder, token)
     assert (await why(runtime, blocked)).state is State.READY
+
+
+@pytest.mark.feature("limits")
+async def test_a_ready_job_that_no_limit_has_room_for_is_told_so(runtime: Runtime) -> None:
+    await runtime.handle(contract.EDIT_QUEUE, EditQueue(name="default", rules=QueueRules(concurrency=1)))
+    holder = await enqueue(runtime)
+    ready = await enqueue(runtime, limits=[Limit(key="vendor", rate="1/h")])
+    await claim(runtime)
+    found = await why(runtime, ready)
+    assert (found.state, kinds(found)) == (State.READY, ["limit"])
+    assert found.answer == f"Limit 'queue:default': 1 of 1 are taken by job {holder}."
+    told = await runtime.handle(contract.EXPLAIN_JOB, JobRef(id=ready))
+    assert any("queue:default" in fact.text for fact in told.facts)
+    await enqueue(runtime, queue="other", limits=[Limit(key="vendor", rate="1/h")])
+    assert len((await claim(runtime, "other"))[1]) == 1
+    found = await why(runtime, ready)
+    assert [blocker.key for blocker in found.blockers] == ["vendor", "queue:default"]
+    assert found.blockers[0].until is not None
+
+
+@pytest.mark.feature("limits")
+async def test_where_the_limit_has_room_the_pause_is_the_only_blocker(runtime: Runtime) -> None:
+    limits = [Limit(key="press", concurrency=1)]
+    holder = await enqueue(runtime, queue="other", limits=limits)
+    token, _ = await claim(runtime, "other")
+    parked = await enqueue(runtime, limits=limits)
+    assert (await claim(runtime))[1] == []
+    await runtime.handle(contract.PAUSE_QUEUE, PauseQueue(name="default"))
+    assert kinds(await why(runtime, parked)) == ["limit", "queue_paused"]
+    await settle_one(runtime, holder, token)
+    found = await why(runtime, parked)
+    assert (found.reason, kinds(found)) == ("throttled", ["queue_paused"])
+
+
+@pytest.mark.feature("quarantine")
+@pytest.mark.parametrize("decision", ["approve", "deny", "cancel"])
+async def test_who_stands_behind_a_quarantined_job_of_a_chain(
+    runtime: Runtime, clock: VirtualClock, decision: str
+) -> None:
+    new = NewJob(kind="work", retry=RetryRule(retries=9))
+    batch = await runtime.handle(contract.CREATE_BATCH, NewBatch(chain=True, jobs=[new] * 3, on_complete=new))
+    poison, second, third = batch.jobs
+    behind = await enqueue(runtime, after=[third], after_failure="run")
+    for _ in range(3):
+        token, [taken] = await claim(runtime)
+        assert taken == poison
+        await outcome(runtime, poison, token, outcome="fail", died=True, after="0s")
+        await clock.advance(10)
+    assert (await runtime.handle(contract.GET_JOB, JobRef(id=poison))).reason == "quarantine"
+    for id in (second, third, behind):
+        found = await why(runtime, id)
+        assert f"job {poison} (work)" in found.blockers[0].text
+        assert found.answer.endswith("is held (quarantine).")
+        assert found.blockers[0].action == f"roost why {poison}"
+    [hold] = (await runtime.handle(contract.LIST_HOLDS, ListHolds(job=poison))).holds
+    if decision == "cancel":
+        await runtime.handle(contract.CANCEL_JOB, CancelJob(id=poison))
+    else:
+        call = contract.APPROVE_HOLD if decision == "approve" else contract.DENY_HOLD
+        await runtime.handle(call, DecideHold(id=hold.id, subject_hash=hold.subject_hash))
+    await clock.advance(10)
+    if decision == "approve":
+        for expected in batch.jobs:
+            token, [taken] = await claim(runtime)
+            assert taken == expected
+            await settle_one(runtime, taken, token)
+            await clock.advance(10)
+    ended = [(await runtime.handle(contract.GET_JOB, JobRef(id=id))).state for id in batch.jobs]
+    first = {"approve": "succeeded", "deny": "failed", "cancel": "cancelled"}[decision]
+    assert ended == ([first] * 3 if decision == "approve" else [first, "cancelled", "cancelled"])
+    told = await runtime.handle(contract.GET_BATCH, BatchRef(id=batch.id))
+    assert (told.state, told.quarantined) == ("finished", 0)
+    assert len(told.callbacks) == 1
+    assert (await why(runtime, behind)).state is State.READY
+
+
+@pytest.mark.feature("dependencies")
+async def test_what_a_line_of_jobs_waits_for_in_the_end_is_told(runtime: Runtime) -> None:
+    root = await enqueue(runtime, delay="1h")
+    line = [root]
+    for _ in range(40):
+        line.append(await enqueue(runtime, after=[line[-1]]))
+    found = await why(runtime, line[-1])
+    assert [blocker.job for blocker in found.blockers] == [line[-2]]
+    assert found.answer.endswith(f"in the end for job {root} (work), which is waiting (scheduled).")

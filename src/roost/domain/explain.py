@@ -142,7 +142,7 @@ def explain(job: Situation, events: list[PastEvent], now: int, blocked: Sequence
     elif job.state is State.WAITING:
         teller.waiting(blocked)
     else:
-        teller.ready()
+        teller.ready(blocked)
     teller.decision()
     teller.history()
     teller.unrecorded()
@@ -232,16 +232,19 @@ class _Teller:
         self._takers()
         self._account.actions.append(f"roost jobs cancel {job.id}: do not start it")
 
-    def ready(self) -> None:
+    def ready(self, blocked: Sequence[str]) -> None:
         job = self._job
         self._say(f"It is ready to start in queue {job.queue}.", "decided", "reopened", "attempt_ended", "created")
+        for text in blocked:
+            self._say(f"It waits: {text}.", "decided", "reopened", "attempt_ended", "created")
         paused = self._paused()
         takers = self._takers()
         if job.ready_before:
             count = "10,000 jobs or more" if job.ready_before >= 10_000 else count_of(job.ready_before, "job")
             self._say(f"{count} of the queue go first.", "created")
         if not paused and takers:
-            self._account.next.append("The next free worker of the queue takes it, after those that go first.")
+            room = "When there is room, the" if blocked else "The"
+            self._account.next.append(f"{room} next free worker of the queue takes it, after those that go first.")
         self._account.actions.append(f"roost jobs cancel {job.id}: do not start it")
 
     def decision(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -100,6 +100,48 @@ def _refuse_circles(needs: list[list[int]], jobs: Sequence[Wanted], path: str) -
                 done.add(place)
                 trail.pop()
                 del on_trail[place]
+
+
+def circle(start: int, wanted: Iterable[int], waits: Mapping[int, Sequence[int]]) -> list[int] | None:
+    """The jobs in the circle that ``start`` closes by waiting for ``wanted``, itself first; None: there is none.
+
+    ``waits`` says of jobs that wait for whom they do; each edge is looked at once.
+    """
+    before: dict[int, int] = {}
+    line = [start]
+    for job in line:
+        for need in wanted if job == start else waits.get(job, ()):
+            if need == start:
+                found = [job]
+                while found[-1] != start:
+                    found.append(before[found[-1]])
+                return found[::-1]
+            if need not in before:
+                before[need] = job
+                line.append(need)
+    return None
+
+
+def last_of(start: int, waits: Mapping[int, Sequence[int]]) -> int | None:
+    """The first job behind ``start`` that waits for none of ``waits``; None: all of them wait for each other."""
+    line, seen = [start], {start}
+    for job in line:
+        if job not in waits:
+            return job
+        new = [need for need in waits[job] if need not in seen]
+        line += new
+        seen.update(new)
+    return None
+
+
+def endless(found: list[int]) -> DependencyCycle:
+    """The refusal of a wait that closes the circle ``found``."""
+    line = " waits for ".join(f"job {id}" for id in [*found, found[0]])
+    return DependencyCycle(
+        f"the jobs would wait for each other for ever: {line}",
+        path="wait.jobs",
+        help="one of them must go on first; a wait with a timeout goes on by itself",
+    )
 
 
 def enter(row: JobRow, wish: FlowWish) -> None:

@@ -24,20 +24,25 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     kind: str | None
     state: State | None
     reason: str | None
+    last: Need | None = None
+    """Where it waits for jobs itself: one that all of them come to in the end."""
+    circle: bool = False
+    """It waits, by others, for jobs that wait for it."""
 
 
 class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
     """One limit a job counts against, and who takes it now."""
 
     key: str
-    cost: int
-    blocks: bool
-    """The job waits for this one."""
+    parked: bool
+    """The job waits in the line of this one."""
+    full: bool
+    """So many run that it cannot."""
     concurrency: int | None
     used: int
     rate: str | None
     next_at: int | None
-    """When the rate has room for it again."""
+    """When the rate has room for it; None: now, or there is no rate."""
     holders: list[int] = []
     """Running jobs that hold it, the first few."""
 
@@ -74,6 +79,8 @@ def blockers(job: Situation, waits: Waits) -> list[Blocker]:
     found: list[Blocker] = []
     if job.state is State.WAITING:
         found += _waiting(job, waits)
+    if job.state is State.READY:
+        found += [_limit(use) for use in waits.limits if use.full or use.next_at is not None]
     found += _queue(job)
     if job.state is State.READY and job.ready_before:
         some = "10,000 jobs or more" if job.ready_before >= 10_000 else count_of(job.ready_before, "job")
@@ -127,8 +134,7 @@ def _waiting(job: Situation, waits: Waits) -> list[Blocker]:
         action = f"roost signals send {name}"
         return [Blocker(kind="signal", text=f"signal {name!r} has not come", until=job.run_at, action=action)]
     if job.reason == "throttled":
-        blocking = [_limit(use) for use in waits.limits if use.blocks]
-        return blocking or [Blocker(kind="limit", text="a limit has no room")]
+        return _throttled(job, waits)
     when = "its time has not come" if job.run_at is None else f"it starts at {moment(job.run_at)}"
     what = {
         "retry": f"it failed {count_of(job.failures, 'time')} and is tried again",
@@ -138,28 +144,47 @@ def _waiting(job: Situation, waits: Waits) -> list[Blocker]:
     return [Blocker(kind="time", text=f"{what}: {when}", until=job.run_at, action=f"roost jobs run {job.id}")]
 
 
+def _throttled(job: Situation, waits: Waits) -> list[Blocker]:
+    """The limits without room; where all have some, and its queue is paused, it waits for the pause alone."""
+    closed = [use for use in waits.limits if use.full or use.next_at is not None]
+    line = [use for use in waits.limits if use.parked and use not in closed]
+    if line and job.queue_paused_at is not None:
+        line = []
+    found = [_limit(use) for use in (*line, *sorted(closed, key=lambda use: not use.parked))]
+    if not found and job.queue_paused_at is None:
+        found.append(Blocker(kind="limit", text="a limit has no room"))
+    return found
+
+
 def _needs(waits: Waits) -> list[Blocker]:
     found = []
     for need in waits.needs:
-        where = "is gone" if need.state is None else f"is {need.state}"
-        why = f" ({words_of(need.reason)})" if need.reason else ""
-        found.append(
-            Blocker(
-                kind="dependency",
-                text=f"job {need.id} ({need.kind or 'deleted'}) has not ended: it {where}{why}",
-                job=need.id,
-                action=f"roost why {need.id}",
-            )
-        )
+        text = f"{_named(need)} has not ended: it {_where(need)}"
+        if need.circle:
+            text += ", by others for jobs that wait for it: none of them ever ends by itself"
+        elif need.last is not None:
+            text += f", in the end for {_named(need.last)}, which {_where(need.last)}"
+        asked = need.id if need.last is None else need.last.id
+        action = f"roost jobs cancel {need.id}" if need.circle else f"roost why {asked}"
+        found.append(Blocker(kind="dependency", text=text, job=need.id, action=action))
     left = waits.needs_count - len(waits.needs)
     if left > 0:
         found.append(Blocker(kind="dependency", text=f"{count_of(left, 'more job')} have not ended"))
     return found
 
 
+def _named(need: Need) -> str:
+    return f"job {need.id} ({need.kind or 'deleted'})"
+
+
+def _where(need: Need) -> str:
+    why = f" ({words_of(need.reason)})" if need.reason else ""
+    return f"is gone{why}" if need.state is None else f"is {need.state}{why}"
+
+
 def _limit(use: LimitUse) -> Blocker:
     parts = []
-    if use.concurrency is not None and use.used + use.cost > use.concurrency:
+    if use.full:
         held = f" by {', '.join(f'job {id}' for id in use.holders)}" if use.holders else ""
         parts.append(f"{use.used} of {use.concurrency} are taken{held}")
     if use.rate is not None and use.next_at is not None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from roost.domain.flow import WAITS_FOR_JOBS, WAITS_FOR_SIGNAL
+from roost.domain.flow import WAITS_FOR_JOBS, WAITS_FOR_SIGNAL, last_of
 from roost.domain.states import State
 from roost.engine import listing, rows
 from roost.engine.work.texts import pack, unpack
@@ -18,6 +18,7 @@ from roost.wire.flow import DependencyPage, ListDependencies
 
 _FOREVER = 2**62
 BLOCKERS = 20
+_EDGES_FOLLOWED = 1_000
 
 
 class Session(Protocol):
@@ -35,6 +36,10 @@ class Blocker(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None
     state: State | None
     reason: str | None
+    last: Blocker | None = None
+    """Where it waits for jobs itself: one that all of them come to in the end."""
+    circle: bool = False
+    """It waits, by others, for jobs that wait for it."""
 
 
 class Blockers(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,9 +77,28 @@ class FlowReader:
         self._session = session
 
     def blockers(self, id: int) -> Blockers:
-        """What a job waits for now."""
+        """What a job waits for now, and what those wait for in the end that wait for jobs themselves."""
         with self._session() as session:
-            return blockers(session, id)
+            found = blockers(session, id)
+            behind = [each.id for each in found.jobs if each.reason == WAITS_FOR_JOBS]
+            if not behind:
+                return found
+            waits: dict[int, list[int]] = {}
+            for job, need in unpack(session.one("waits_behind", ids=pack(behind), limit=_EDGES_FOLLOWED)):
+                waits.setdefault(job, []).append(need)
+            lasts = {start: last_of(start, waits) for start in behind if start in waits}
+            ids = sorted({last for last in lasts.values() if last is not None})
+            places = {
+                job: Blocker(id=job, kind=kind, queue=queue, state=State(state), reason=why)
+                for job, kind, queue, state, why in session.rows("job_places", ids=pack(ids))
+            }
+        jobs = [
+            msgspec.structs.replace(each, last=places.get(lasts[each.id] or 0), circle=lasts[each.id] is None)
+            if each.id in lasts
+            else each
+            for each in found.jobs
+        ]
+        return msgspec.structs.replace(found, jobs=jobs)
 
     def waits(self) -> bool:
         """Whether an end or a signal waits to be carried on."""

@@ -100,26 +100,14 @@ class SqlReader(SqlHookReader):
                 workers=sum(job.queue in worker.queues for worker in workers),
             )
 
-    def limits_of(self, id: int) -> list[LimitUse]:
-        """The limits a job counts against."""
+    def limits_of(self, id: int, now: int) -> list[LimitUse]:
+        """The limits a job counts against, and whether they have room for it."""
         with self._session() as session:
             found = session.rows("job_limit_uses", id=id)
-        return [
-            LimitUse(
-                key=key,
-                cost=cost,
-                blocks=bool(parked),
-                concurrency=concurrency,
-                used=used,
-                rate=rate,
-                next_at=next_at,
-                holders=unpack(holders),
-            )
-            for key, cost, parked, concurrency, used, rate, next_at, holders in found
-        ]
+        return [rows.limit_use(row, now) for row in found]
 
     def blockers(self, id: int) -> Blockers:
-        """What a job waits for now: other jobs, or a signal."""
+        """What a job waits for now: other jobs (and those in the end), or a signal."""
         return self.flow.blockers(id)
 
     def logs(self, id: int, after: int, limit: int) -> LogPage:

@@ -127,12 +127,12 @@ class Reader(HookReader, Protocol):
         ...
 
     def runs(self, name: str, limit: int, cursor: str | None) -> Runs: ...
-    def limits_of(self, id: int) -> list[LimitUse]:
-        """The limits a job counts against."""
+    def limits_of(self, id: int, now: int) -> list[LimitUse]:
+        """The limits a job counts against, its queue's own among them, and whether they have room for it."""
         ...
 
     def blockers(self, id: int) -> Blockers:
-        """What a job waits for now: other jobs, or a signal."""
+        """What a job waits for now: other jobs (and those in the end), or a signal."""
         ...
 
     def feed(self, after: Position | None, limit: int) -> FeedSlice:

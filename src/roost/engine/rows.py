@@ -11,7 +11,9 @@ from roost.domain.duration import format_duration
 from roost.domain.records import Flag, JobOptions, LimitRule
 from roost.domain.schedule import ScheduleRule, describe
 from roost.domain.states import State
+from roost.domain.why import LimitUse
 from roost.engine.reading import ScheduleFacts
+from roost.engine.work.texts import unpack
 from roost.wire.attempts import Register, Step, UnrecordedStep, Worker
 from roost.wire.batches import Batch
 from roost.wire.codec import timestamp
@@ -295,4 +297,22 @@ def limiter(row: Row, now: int) -> Limiter:
         available=state.available(now),
         next_at=timestamp(at) if at > now else None,
         waiting=waiting,
+    )
+
+
+def limit_use(row: Row, now: int) -> LimitUse:
+    """From the columns of ``job_limit_uses``."""
+    key, cost, parked, concurrency, used, rate, spacing, burst, tat, holders = row
+    state = limits.Limiter(key, concurrency, spacing, burst, tat, used, 0, bool(parked))
+    cost = state.cost(cost)
+    at = state.allowed_at(cost, now)
+    return LimitUse(
+        key=key,
+        parked=bool(parked),
+        full=not state.fits(cost),
+        concurrency=concurrency,
+        used=used,
+        rate=rate,
+        next_at=at if at > now else None,
+        holders=unpack(holders),
     )

@@ -13,6 +13,7 @@ from roost.domain.explain import OpenHold, PastEvent, Situation
 from roost.domain.settle import DEFAULT_RETRY
 from roost.domain.states import TERMINAL, State
 from roost.domain.why import Need, Waits
+from roost.engine import flowreading
 from roost.engine.reading import History
 from roost.service.core import CallInfo, Core
 from roost.service.seen import LATELY_MS
@@ -87,17 +88,21 @@ async def why(core: Core, request: JobRef, call: CallInfo) -> Why:
 
 
 async def _waits(core: Core, history: History) -> Waits:
-    """The jobs, the signal or the limits that it waits for; read only where it waits for any."""
+    """The jobs, the signal or the limits that it waits for; read only where it may wait for any."""
     id, reason = history.job.id, history.job.reason
+    if history.job.state is State.READY or (history.job.state is State.WAITING and reason == "throttled"):
+        return Waits(limits=await core.read(core.reader.limits_of, id, core.now()))
     if history.job.state is not State.WAITING:
         return Waits()
-    if reason == "throttled":
-        return Waits(limits=await core.read(core.reader.limits_of, id))
     if reason not in ("dependency", "event"):
         return Waits()
     found = await core.read(core.reader.blockers, id)
-    needs = [Need(id=each.id, kind=each.kind, state=each.state, reason=each.reason) for each in found.jobs]
+    needs = [msgspec.structs.replace(_need(each), last=each.last and _need(each.last)) for each in found.jobs]
     return Waits(needs=needs, needs_count=found.count, signal=found.signal)
+
+
+def _need(blocker: flowreading.Blocker) -> Need:
+    return Need(id=blocker.id, kind=blocker.kind, state=blocker.state, reason=blocker.reason, circle=blocker.circle)
 
 
 def composed(history: History) -> list[PastEvent]:

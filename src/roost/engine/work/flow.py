@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -193,7 +193,7 @@ def _is_new(answer: EnqueuedRow) -> bool:
     return not answer.duplicate and answer.problem is None
 
 
-def _announce(needs: dict[int, Need], fresh: set[int], effects: Effects) -> None:
+def _announce(needs: Mapping[int, Need], fresh: set[int], effects: Effects) -> None:
     """A claim passes over rows that are locked: whoever came by while these were is told to look again."""
     for id, need in needs.items():
         if need.state is State.READY and id not in fresh:
@@ -244,48 +244,57 @@ def _place_dependent(
 
 def _write(transaction: Transaction, relations: _Relations, around: Surroundings, grown: dict[int, _Batch]) -> None:
     if relations.edges:
-        transaction.run("dependency_put", rows=pack(relations.edges))
+        transaction.send("dependency_put", rows=pack(relations.edges))
     if relations.dependents:
-        transaction.run("dependent_put", rows=pack(relations.dependents))
+        transaction.send("dependent_put", rows=pack(relations.dependents))
     if relations.children:
-        transaction.run("child_put", rows=pack(relations.children))
+        transaction.send("child_put", rows=pack(relations.children))
     if relations.members:
         growth = [(id, batch.total - around.batches[id].total, batch.last_job) for id, batch in sorted(grown.items())]
         if transaction.run("batch_grow", rows=pack(growth)) != len(growth):
             raise Retry
-        transaction.run("batch_member_put", rows=pack(relations.members))
+        transaction.send("batch_member_put", rows=pack(relations.members))
     if relations.flagged:
         flag_ends(transaction, relations.flagged)
 
 
 def flag_ends(transaction: Transaction, ids: Iterable[int]) -> None:
     """Somebody waits for the end of these jobs."""
-    transaction.run("job_flag", rows=pack([(id, int(Flag.FLOW)) for id in sorted(ids)]))
+    transaction.send("job_flag", rows=pack([(id, int(Flag.FLOW)) for id in sorted(ids)]))
+
+
+class Wait(NamedTuple):
+    """A running job that is to wait; ``timed``: it has a time to go on at in any case."""
+
+    facts: JobFacts
+    wait: WaitRow
+    timed: bool
 
 
 def begin_waits(
-    transaction: Transaction, waits: list[tuple[JobFacts, WaitRow]], timed: set[int], now: int, effects: Effects
+    transaction: Transaction, waits: list[Wait], needs: Mapping[int, Need], now: int, effects: Effects
 ) -> None:
     """These jobs, just put to wait, wait for jobs or signals; those whose wait is over already are ready at once.
 
-    ``timed``: they have a time to go on at in any case. A job that is not there any more has ended.
+    A job that is not among ``needs`` any more has ended.
     """
-    untimed = sorted(facts.id for facts, _ in waits if facts.id not in timed)
+    untimed = sorted(each.facts.id for each in waits if not each.timed)
     if untimed:
-        transaction.run("wait_clear", ids=pack(untimed))
-    for_jobs = [(facts, wait) for facts, wait in waits if wait.signal is None]
+        transaction.send("wait_clear", ids=pack(untimed))
+    for_jobs = [each for each in waits if each.wait.signal is None]
     if for_jobs:
-        _wait_for_jobs(transaction, for_jobs, now, effects)
-    for_signals = [(facts, wait) for facts, wait in waits if wait.signal is not None]
+        _wait_for_jobs(transaction, for_jobs, needs, now, effects)
+    for_signals = [(each.facts, each.wait) for each in waits if each.wait.signal is not None]
     if for_signals:
         signals.begin(transaction, for_signals, now, effects)
 
 
-def _wait_for_jobs(transaction: Transaction, waits: list[tuple[JobFacts, WaitRow]], now: int, effects: Effects) -> None:
-    needs = needs_of(transaction, (id for _, wait in waits for id in wait.jobs))
+def _wait_for_jobs(
+    transaction: Transaction, waits: list[Wait], needs: Mapping[int, Need], now: int, effects: Effects
+) -> None:
     _announce(needs, set(), effects)
     relations = _Relations()
-    for facts, wait in waits:
+    for facts, wait, _ in waits:
         unmet = 0
         for id in dict.fromkeys(wait.jobs):
             need = needs.get(id)
@@ -330,7 +339,7 @@ def resolve(transaction: Transaction, decisions: list[Decision], now: int, effec
             moves.append(Move(job, Event.DUE, None))
         done.append(job.id)
     if done:
-        transaction.run("dependent_delete", ids=pack(sorted(done)))
+        transaction.send("dependent_delete", ids=pack(sorted(done)))
     apply(transaction, moves, now, effects)
     _schedule(transaction, later, now, effects)
     _ask(transaction, asked, now, effects)
@@ -357,7 +366,7 @@ def _ask(transaction: Transaction, asked: list[tuple[JobFacts, int | None]], now
         return
     texts = dict(unpack(transaction.one("job_inputs", ids=pack([job.id for job, _ in asked]))))
     apply(transaction, [Move(job, Event.HOLD, "approval") for job, _ in asked], now, effects)
-    transaction.run("job_flag", rows=pack([(job.id, int(Flag.HOLDS)) for job, _ in asked]))
+    transaction.send("job_flag", rows=pack([(job.id, int(Flag.HOLDS)) for job, _ in asked]))
     rows = []
     for job, _ in asked:
         assert job.options.hold is not None  # noqa: S101 - that is why it is asked
@@ -365,12 +374,12 @@ def _ask(transaction: Transaction, asked: list[tuple[JobFacts, int | None]], now
         rows.append((job.id, hold.reason, hold.title, hold.subject, hold.subject_hash, hold.deadline, hold.on_expiry))
         if hold.deadline is not None:
             note_due(effects, hold.deadline)
-    transaction.run("hold_put", rows=pack(rows), now=now)
+    transaction.send("hold_put", rows=pack(rows), now=now)
     timed = [(job.id, State.HELD, State.HELD, "approval", run_at, None) for job, run_at in asked if run_at is not None]
     if timed:
-        transaction.run("job_reschedule", rows=pack(timed))
+        transaction.send("job_reschedule", rows=pack(timed))
 
 
 def forgotten(transaction: Transaction, ids: list[int]) -> None:
     """Jobs are about to be deleted: those whose end was not carried on leave word of it for those who wait."""
-    transaction.run("flow_gone", ids=pack(ids))
+    transaction.send("flow_gone", ids=pack(ids))

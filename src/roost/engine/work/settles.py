@@ -12,9 +12,10 @@ from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects, SettledRow, SettleRow
 from roost.engine.work import chunks, failures
 from roost.engine.work.changes import Change, follow_up, note_due
+from roost.engine.work.circles import endless_waits
 from roost.engine.work.facts import facts_of
 from roost.engine.work.feed import tell, tell_ended
-from roost.engine.work.flow import begin_waits
+from roost.engine.work.flow import Need, Wait, begin_waits, needs_of
 from roost.engine.work.texts import pack, unpack
 from roost.errors import LeaseLost
 from roost.wire.problems import Problem
@@ -94,7 +95,7 @@ def _plain(
     if changed == len(fence) == len(rows):
         results = [(row.id, row.ending.result) for row in rows if row.ending.result is not None]
         if results:
-            transaction.run("result_put", rows=pack(results))
+            transaction.send("result_put", rows=pack(results))
         effects.ended.extend(fence)
         tell(transaction, EventType.SUCCEEDED, list(fence))
         return None
@@ -111,7 +112,7 @@ def _plain(
         (row.id, row.ending.result) for row in rows if row.ending.result is not None and (row.id, row.token) in fresh
     ]
     if results:
-        transaction.run("result_put", rows=pack(results))
+        transaction.send("result_put", rows=pack(results))
     effects.ended.extend(id for id, _ in done)
     if fresh:
         tell(transaction, EventType.SUCCEEDED, [id for id, token in fence.items() if (id, token) in fresh])
@@ -125,6 +126,7 @@ def _decided(
     answers: dict[int, SettledRow] = {}
     verdicts: list[tuple[JobFacts, Ending, Verdict]] = []
     states: dict[int, State] = {}
+    asked: dict[int, SettleRow] = {}
     stale: list[SettleRow] = []
     for row in rows:
         known = facts.get(row.id)
@@ -136,8 +138,14 @@ def _decided(
             verdict = decide(known, row.ending, now, rng())
             verdicts.append((known, row.ending, verdict))
             states[row.id] = verdict.state
+            asked[row.id] = row
             answers[id(row)] = SettledRow(row.id, verdict.state)
-    write(transaction, verdicts, now, effects)
+    needs = _look_at_waits(transaction, verdicts)
+    for job, refusal in endless_waits(transaction, _waits(verdicts), needs).items():
+        # Refused, it runs on: its worker may end it otherwise.
+        del states[job]
+        answers[id(asked[job])] = SettledRow(job, None, Problem.of(refusal))
+    write(transaction, [each for each in verdicts if each[0].id in states], now, effects, needs)
     if stale:
         outcomes = {
             (job, token): outcome
@@ -156,10 +164,31 @@ def _decided(
     return answers
 
 
+def _waits(verdicts: list[tuple[JobFacts, Ending, Verdict]]) -> list[Wait]:
+    return [
+        Wait(facts, ending.wait, verdict.run_at is not None)
+        for facts, ending, verdict in verdicts
+        if ending.wait and verdict.state is State.WAITING
+    ]
+
+
+def _look_at_waits(transaction: Transaction, verdicts: list[tuple[JobFacts, Ending, Verdict]]) -> dict[int, Need]:
+    """The jobs that any of these is to wait for, once for all that is decided from them."""
+    wanted = [id for each in _waits(verdicts) for id in each.wait.jobs]
+    return needs_of(transaction, wanted) if wanted else {}
+
+
 def write(
-    transaction: Transaction, verdicts: list[tuple[JobFacts, Ending, Verdict]], now: int, effects: Effects
+    transaction: Transaction,
+    verdicts: list[tuple[JobFacts, Ending, Verdict]],
+    now: int,
+    effects: Effects,
+    needs: dict[int, Need] | None = None,
 ) -> None:
-    """Apply verdicts on running jobs: the guarded rows, the ended attempts, results, holds, and what it means."""
+    """Apply verdicts on running jobs: the guarded rows, the ended attempts, results, holds, and what it means.
+
+    ``needs``: the jobs that they are to wait for, where any of them is.
+    """
     if not verdicts:
         return
     moves = []
@@ -182,7 +211,7 @@ def write(
         )
     if transaction.run("settle_apply", rows=pack(moves)) != len(moves):
         raise Retry
-    transaction.run(
+    transaction.send(
         "attempt_put",
         rows=pack(
             [
@@ -204,10 +233,10 @@ def write(
         if verdict.state is State.SUCCEEDED and ending.result is not None
     ]
     if results:
-        transaction.run("result_put", rows=pack(results))
+        transaction.send("result_put", rows=pack(results))
     summaries = [(facts.id, ending.summary) for facts, ending, _ in verdicts if ending.summary is not None]
     if summaries:
-        transaction.run("summary_put", rows=pack(summaries))
+        transaction.send("summary_put", rows=pack(summaries))
     chunks.put(transaction, {facts.id: ending.chunks for facts, ending, _ in verdicts}, now)
     holds = [
         (facts.id, hold.reason, hold.title, hold.subject, hold.subject_hash, hold.deadline, hold.on_expiry)
@@ -215,7 +244,7 @@ def write(
         if (hold := verdict.hold)
     ]
     if holds:
-        transaction.run("hold_put", rows=pack(holds), now=now)
+        transaction.send("hold_put", rows=pack(holds), now=now)
     for _, _, verdict in verdicts:
         if verdict.run_at is not None:
             note_due(effects, verdict.run_at)
@@ -227,7 +256,9 @@ def write(
     ]
     tell_ended(transaction, [(f.id, f.attempt, v.outcome) for f, _, v in verdicts if v.outcome != SUCCEEDED])
     follow_up(transaction, changes, now, effects)
-    waits = [(f, ending.wait) for f, ending, verdict in verdicts if ending.wait and verdict.state is State.WAITING]
+    waits = _waits(verdicts)
     if waits:
-        timed = {facts.id for facts, _, verdict in verdicts if verdict.run_at is not None}
-        begin_waits(transaction, waits, timed, now, effects)
+        # Some of those they wait for may be of this very set.
+        moved = {facts.id: Need(verdict.state, verdict.reason, facts.queue) for facts, _, verdict in verdicts}
+        found = {id: moved.get(id, need) for id, need in (needs or {}).items()}
+        begin_waits(transaction, waits, found, now, effects)

@@ -81,6 +81,31 @@ DELETE FROM dependency WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]
 UPDATE job SET run_at = NULL
 WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND state || '' = 'waiting' AND reason IN ('dependency', 'event');
 
+-- name: circles_lock
+-- One transaction after the other looks behind waits: two that close a circle together could not see each other.
+SELECT count(pg_advisory_xact_lock(1919905651, -1));
+
+-- name: waits_behind
+-- Who waits for whom, from these jobs on, each edge once; whoever goes on by the clock is not waited for in vain.
+WITH RECURSIVE behind (job_id, needs_id) AS (
+  SELECT p.job_id, p.needs_id
+  FROM unnest(translate(:ids, '[]', '{}')::bigint[]) r (id)
+  JOIN job j ON j.id = ANY (ARRAY[r.id]) AND j.state || '' = 'waiting' AND j.reason = 'dependency' AND j.run_at IS NULL
+  JOIN dependency p ON p.job_id = ANY (ARRAY[j.id]) AND p.attempt = j.attempt AND p.open = 1
+  UNION
+  SELECT p.job_id, p.needs_id
+  FROM behind b
+  JOIN job j ON j.id = ANY (ARRAY[b.needs_id]) AND j.state || '' = 'waiting' AND j.reason = 'dependency' AND j.run_at IS NULL
+  JOIN dependency p ON p.job_id = ANY (ARRAY[j.id]) AND p.attempt = j.attempt AND p.open = 1
+)
+SELECT coalesce(json_agg(json_build_array(job_id, needs_id))::text, '[]')
+FROM (SELECT job_id, needs_id FROM behind LIMIT :limit) found;
+
+-- name: job_places
+-- Where these jobs are.
+SELECT j.id, j.kind, j.queue, j.state, j.reason
+FROM unnest(translate(:ids, '[]', '{}')::bigint[]) r (id) JOIN job j ON j.id = ANY (ARRAY[r.id]);
+
 -- name: child_put
 INSERT INTO child (parent_id, job_id)
 SELECT (value ->> 0)::bigint, (value ->> 1)::bigint FROM json_array_elements(:rows::json);

@@ -61,6 +61,29 @@ DELETE FROM dependency WHERE job_id IN (SELECT value FROM json_each(:ids));
 UPDATE job SET run_at = NULL
 WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'waiting' AND reason IN ('dependency', 'event');
 
+-- name: circles_lock
+-- The only writer there is sees all waits.
+SELECT 1;
+
+-- name: waits_behind
+-- Who waits for whom, from these jobs on, each edge once; whoever goes on by the clock is not waited for in vain.
+WITH RECURSIVE behind (job_id, needs_id) AS (
+  SELECT p.job_id, p.needs_id
+  FROM json_each(:ids) r
+  JOIN job j ON j.id = r.value AND j.state = 'waiting' AND j.reason = 'dependency' AND j.run_at IS NULL
+  JOIN dependency p ON p.job_id = j.id AND p.attempt = j.attempt AND p.open = 1
+  UNION
+  SELECT p.job_id, p.needs_id
+  FROM behind b
+  JOIN job j ON j.id = b.needs_id AND j.state = 'waiting' AND j.reason = 'dependency' AND j.run_at IS NULL
+  JOIN dependency p ON p.job_id = j.id AND p.attempt = j.attempt AND p.open = 1
+)
+SELECT json_group_array(json_array(job_id, needs_id)) FROM (SELECT job_id, needs_id FROM behind LIMIT :limit);
+
+-- name: job_places
+-- Where these jobs are.
+SELECT j.id, j.kind, j.queue, j.state, j.reason FROM json_each(:ids) r JOIN job j ON j.id = r.value;
+
 -- name: child_put
 INSERT INTO child (parent_id, job_id) SELECT value ->> 0, value ->> 1 FROM json_each(:rows);
 
