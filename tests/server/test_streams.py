@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -58,8 +59,14 @@ class Reading:
 
 
 @asynccontextmanager
-async def stream(port: int, path: str, last_id: str = "", version: str = "1.1") -> AsyncIterator[Reading]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def stream(
+    port: int, path: str, last_id: str = "", version: str = "1.1", receive_buffer: int = 0
+) -> AsyncIterator[Reading]:
+    connected = socket.socket()
+    if receive_buffer:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connected.connect(("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=connected)
     resume = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
     writer.write(f"GET {path} HTTP/{version}\r\nHost: 127.0.0.1:{port}\r\n{resume}\r\n".encode())
     reading = Reading(reader, writer)
@@ -232,13 +239,16 @@ async def test_a_server_that_ends_ends_its_streams(store_url: str) -> None:
 async def test_who_does_not_read_is_cut_and_the_others_are_not_held_up(store_url: str) -> None:
     limits = Limits(reply_stall_seconds=0.5)
     async with running(Settings(port=0, store=store_url, limits=limits)) as port:
-        async with stream(port, f"{EVENTS}?after=0") as idle, stream(port, f"{EVENTS}?after=0") as reading:
+        # A small window, and long names: the system takes 4 MB for a connection before anybody waits.
+        small = stream(port, f"{EVENTS}?after=0", receive_buffer=4096)
+        async with small as idle, stream(port, f"{EVENTS}?after=0") as reading:
             idle.writer.transport.pause_reading()  # type: ignore[attr-defined]
             wanted = 0
-            for _ in range(40):
-                await enqueue(port, 1000)
+            for _ in range(14):
+                await enqueue(port, 1000, queue="q" * 128, kind="k" * 128)
                 wanted += 1000
                 await reading.until(wanted)
+            await asyncio.sleep(2 * limits.reply_stall_seconds)
             # Megabytes lie before the reader that does not read; it is cut, and nothing of it is kept.
             idle.writer.transport.resume_reading()  # type: ignore[attr-defined]
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
