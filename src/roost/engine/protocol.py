@@ -320,6 +320,14 @@ class SetQueueRules(msgspec.Struct, tag=True):
     actor: str = ""
 
 
+class RankJobs(msgspec.Struct, tag=True):
+    """Rank the next jobs of a queue whose order was changed, those behind ``seen``; fewer than a set: the last ones."""
+
+    queue: str
+    seen: int
+    ids: list[int]
+
+
 class SetLimit(msgspec.Struct, tag=True):
     key: str
     numbers: Numbers
@@ -334,6 +342,9 @@ class PutSchedule(msgspec.Struct, tag=True, kw_only=True):
     paused: bool | None
     remove_after_last: bool
     next_fire: int | None
+    """Counts where the rule is another one than before."""
+    forget_queue: bool = False
+    """What it waited for belonged to the rule it had."""
     actor: str = ""
 
 
@@ -341,6 +352,8 @@ class SetSchedulePaused(msgspec.Struct, tag=True):
     name: str
     paused: bool
     actor: str = ""
+    error: str = ""
+    """Why it is paused without anybody's wish."""
 
 
 class DeleteSchedule(msgspec.Struct, tag=True):
@@ -522,6 +535,7 @@ Action = (
     | DeleteKind
     | SetQueuePaused
     | SetQueueRules
+    | RankJobs
     | SetLimit
     | PutSchedule
     | SetSchedulePaused

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import datetime
 
 from roost.domain import schedule as rules
 from roost.domain.states import TERMINAL
-from roost.engine.protocol import Fire, FireSchedule, FireSchedules
+from roost.engine.protocol import Fire, FireSchedule, FireSchedules, SetSchedulePaused
 from roost.engine.reading import ScheduleFacts
-from roost.errors import InvalidRequest, NotFound, RoostError, TooLarge
+from roost.errors import NotFound, RoostError
 from roost.service.core import Core
 from roost.service.health import STORE_FAILURES
 from roost.service.schedules import job_row, watches
@@ -37,7 +38,7 @@ class Planner:
                 return due.schedule_at
             found = await core.read(core.reader.due_schedules, core.now(), LIMIT)
             now = core.now()
-            planned = [action for facts in found if (action := await self._plan(facts, now)) is not None]
+            planned = [action for facts in found if (action := await self._planned(facts, now)) is not None]
             if not await self._carry_out(planned, now):
                 # Other nodes were first with all of them, or their clocks and ours differ by a moment.
                 return core.now() + _RETRY_MS
@@ -62,6 +63,19 @@ class Planner:
                 except RoostError as refused:
                     log.error("schedule %s could not fire: %s", action.name, refused)
             return made
+
+    async def _planned(self, facts: ScheduleFacts, now: int) -> FireSchedule | None:
+        """What a schedule does now; one that cannot be planned any more (its zone is gone) is paused, and only it."""
+        core = self._core
+        try:
+            return await self._plan(facts, now)
+        except STORE_FAILURES:
+            raise
+        except Exception as error:
+            log.exception("schedule %s cannot be planned, and is paused", facts.name)
+            with suppress(NotFound):
+                await core.act_for_itself(SetSchedulePaused(facts.name, True, "roost", str(error)[:1000]), now)
+            return None
 
     async def _plan(self, facts: ScheduleFacts, now: int) -> FireSchedule | None:
         """What a schedule does now."""
@@ -161,7 +175,9 @@ class Planner:
         start_at = rules.jittered(facts.rule, instant, core.rng())
         try:
             row = job_row(core, facts.name, facts.job, instant, now, start_at=start_at, watched=watches(facts.rule))
-        except (InvalidRequest, TooLarge) as error:
+        except RoostError as error:
+            if error.status >= 500:
+                raise
             log.error("schedule %s fired, but its job is refused: %s", facts.name, error)
             return Fire(instant, "skipped", None, alarms=alarms)
         return Fire(instant, "fired", row, alarms=alarms)

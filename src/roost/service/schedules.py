@@ -75,6 +75,7 @@ async def put(core: Core, request: PutSchedule, call: CallInfo) -> Schedule:
         paused=request.paused,
         remove_after_last=request.remove_after_last,
         next_fire=_next_fire(facts, request.rule, now),
+        forget_queue=facts is not None and facts.rule != request.rule and rules.awaits_completion(facts.rule),
         actor=request.actor or call.actor,
     )
     return await core.act(action, Schedule, name="schedules.put", request=request, call=call, now=now)

@@ -15,6 +15,7 @@ from roost.engine.protocol import (
     Backfill,
     DeleteSchedule,
     Effects,
+    EnqueuedRow,
     Fire,
     FireSchedule,
     FireSchedules,
@@ -43,6 +44,7 @@ def put(transaction: Transaction, action: PutSchedule, now: int) -> Acted:
         paused=None if action.paused is None else int(action.paused),
         remove_after_last=int(action.remove_after_last),
         next_fire=action.next_fire,
+        forget_queue=int(action.forget_queue),
         now=now,
     )
     record(transaction, [(None, "schedule_put", action.actor, {"schedule": action.name})], now)
@@ -62,7 +64,10 @@ def pause(transaction: Transaction, action: SetSchedulePaused, now: int) -> Acte
     if not transaction.run("schedule_pause", name=action.name, paused=int(action.paused), now=now):
         raise _missing(action.name)
     type = "schedule_paused" if action.paused else "schedule_resumed"
-    record(transaction, [(None, type, action.actor, {"schedule": action.name})], now)
+    data: dict[str, object] = {"schedule": action.name}
+    if action.error:
+        data["error"] = action.error
+    record(transaction, [(None, type, action.actor, data)], now)
     return _answer(transaction, action.name, Effects(schedules=True))
 
 
@@ -100,6 +105,9 @@ def _fire(transaction: Transaction, action: FireSchedule, now: int, effects: Eff
         if replaced.cancel_job is not None:
             _replace(transaction, replaced.cancel_job, now, effects)
     answers = enqueues.insert(transaction, [fire.row for fire in fired if fire.row is not None], now, effects)
+    if run_now and answers and (refused := answers[0].problem) is not None:
+        raise refused.error()
+    _found(transaction, fired, answers)
     _store_fires(transaction, action.name, action.fires, fired, [answer.id for answer in answers], now, effects)
     if answers:
         transaction.send("schedule_last_job", name=action.name, job=answers[-1].id)
@@ -140,6 +148,18 @@ def backfill(transaction: Transaction, action: Backfill, now: int) -> Acted:
         record(transaction, [(None, "schedule_backfilled", action.actor, data)], now)
     reply = Backfilled(fires=[timestamp(fire.fire_at) for fire in fires], jobs=[answer.id for answer in answers])
     return Acted(encode(reply).decode(), effects, len(fires))
+
+
+def _found(transaction: Transaction, fired: list[Fire], answers: list[EnqueuedRow]) -> None:
+    """Fires whose unique key another job holds made none: that one is waited for in its place."""
+    watched: list[int] = []
+    for fire, answer in zip(fired, answers, strict=True):
+        if answer.duplicate or answer.problem is not None:
+            fire.outcome = "skipped"
+            if fire.row is not None and fire.row.shape.flags & Flag.WATCHED:
+                watched.append(answer.id)
+    if watched:
+        transaction.send("job_flag", rows=pack([(id, int(Flag.WATCHED)) for id in sorted(set(watched))]))
 
 
 def _store_fires(

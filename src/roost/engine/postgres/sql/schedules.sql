@@ -1,9 +1,12 @@
 -- name: schedule_put
+-- With the rule as it was, the next fire is this row's: the caller read it before others may have fired it.
 INSERT INTO schedule (name, rule, job, paused, remove_after_last, next_fire, created_at, changed_at)
 VALUES (:name, :rule, :job, coalesce(:paused::smallint, 0), :remove_after_last, :next_fire, :now, :now)
 ON CONFLICT (name) DO UPDATE SET rule = excluded.rule, job = excluded.job, paused = coalesce(:paused::smallint, schedule.paused),
-  remove_after_last = excluded.remove_after_last, next_fire = excluded.next_fire,
-  changed_at = excluded.changed_at;
+  remove_after_last = excluded.remove_after_last, changed_at = excluded.changed_at,
+  next_fire = CASE WHEN schedule.rule = excluded.rule AND (schedule.next_fire IS NOT NULL OR schedule.queued = 1)
+    THEN schedule.next_fire ELSE excluded.next_fire END,
+  queued = CASE WHEN :forget_queue = 1 THEN 0 ELSE schedule.queued END;
 
 -- name: schedule_pause
 UPDATE schedule SET paused = :paused, changed_at = :now WHERE name = :name;
