@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from roost.domain.records import HoldRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
-from roost.engine.protocol import Batch, CancelJobs, ClaimAnswer, ClaimWork, DeleteJobs, Operation, ReopenJobs
+from roost.engine.protocol import (
+    Batch,
+    CancelJobs,
+    ClaimAnswer,
+    ClaimWork,
+    DeleteJobs,
+    EnqueuedRow,
+    Operation,
+    Prune,
+    PruneOld,
+    ReopenJobs,
+)
 from roost.wire.codec import timestamp
 from roost.wire.problems import Problem
 from tests.conformance.bench import Bench, row
@@ -64,6 +76,34 @@ def test_a_period_outlives_the_end(bench: Bench) -> None:
     assert isinstance(after, list)
     assert during[0].duplicate
     assert not after[0].duplicate
+
+
+def test_a_period_outlives_the_job_itself(bench: Bench) -> None:
+    """A webhook that is sent again, say, after its job was deleted, or pruned by a short retention."""
+
+    def wish(key: str, **more: Any) -> EnqueuedRow:
+        answers = bench.enqueue_rows([row(now=bench.now, unique=key, within="1h", **more)])
+        assert isinstance(answers, list)
+        return answers[0]
+
+    deleted, pruned = wish("deleted").id, wish("pruned").id
+    bench.act(DeleteJobs(deleted))
+    bench.act(CancelJobs(pruned))
+    bench.tick(1_000)
+    bench.act(Prune(queue="default", state="cancelled", before=bench.now))
+    assert (bench.state(deleted), bench.state(pruned)) == (None, None)
+    for _ in range(2):
+        assert wish("deleted") == EnqueuedRow(deleted, True)
+        assert wish("pruned") == EnqueuedRow(pruned, True)
+        bench.act(PruneOld(before=bench.now))
+    bench.tick(3_600_001)
+    waiting = wish("waiting").id
+    assert bench.act(PruneOld(before=bench.now)).count == 2
+    assert not wish("deleted").duplicate
+    # Beyond its period a key holds until its job has ended: nobody forgets it before.
+    bench.tick(3_600_001)
+    bench.act(PruneOld(before=bench.now))
+    assert wish("waiting") == EnqueuedRow(waiting, True)
 
 
 def test_a_reopened_job_does_not_share_its_key(bench: Bench) -> None:

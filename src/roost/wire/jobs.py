@@ -33,7 +33,9 @@ else:
 
 
 class Unique(Wire, kw_only=True):
-    """At most one job holds ``key`` (within its scope) until it ends, or ``within`` a period from the enqueue.
+    """At most one job holds ``key`` (within its scope) until it ends, and ``within`` a period from the enqueue.
+
+    A period holds for a job that has ended, and for one that was deleted.
 
     Instead of a key, ``fields`` names paths of the input (``"user.id"``) whose values make it. Where the key is held:
     ``return`` answers with the holder, ``reject`` refuses, ``replace`` cancels a holder that has not started and takes

@@ -143,8 +143,9 @@ def prune_feed(transaction: Transaction, action: PruneFeed) -> Acted:
 
 
 def prune_old(transaction: Transaction, action: PruneOld) -> Acted:
-    """Forget operation ids and workers of long ago."""
+    """Forget operation ids, workers and unique keys of long ago."""
     count = transaction.run("operation_prune", before=action.before)
+    count += transaction.run("unique_prune", before=action.before)
     count += transaction.run("worker_prune", before=action.before)
     count += transaction.run("fair_prune", before=action.before)
     limiting.lock(transaction)

@@ -29,4 +29,5 @@ DELETE FROM hold WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 DELETE FROM event WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 
 -- name: unique_delete
-DELETE FROM unique_key WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]);
+-- Those with a period keep their word; `unique_prune` forgets them afterwards.
+DELETE FROM unique_key WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND until IS NULL;

@@ -22,9 +22,10 @@ INSERT INTO job_input (job_id, input, options)
 SELECT (value ->> 0)::bigint, value ->> 1, value ->> 2 FROM json_array_elements(:rows::json);
 
 -- name: unique_known
--- A key is alive while its job has not ended, or until its period is over; nothing has to release it.
+-- A key is alive while its job has not ended, or until its period is over, even where the job is deleted; nothing has
+-- to release it.
 SELECT coalesce(json_agg(json_build_array(u.key, u.job_id, u.input_hash,
-  CASE WHEN j.id IS NOT NULL AND (j.finished_at IS NULL OR u.until > :now) THEN 1 ELSE 0 END))::text, '[]')
+  CASE WHEN u.until > :now OR (j.id IS NOT NULL AND j.finished_at IS NULL) THEN 1 ELSE 0 END))::text, '[]')
 FROM unique_key u LEFT JOIN job j ON j.id = u.job_id
 WHERE u.key = ANY (ARRAY (SELECT json_array_elements_text(:keys::json)));
 

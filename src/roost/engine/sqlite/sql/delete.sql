@@ -29,4 +29,5 @@ DELETE FROM hold WHERE job_id IN (SELECT value FROM json_each(:ids));
 DELETE FROM event WHERE job_id IN (SELECT value FROM json_each(:ids));
 
 -- name: unique_delete
-DELETE FROM unique_key WHERE job_id IN (SELECT value FROM json_each(:ids));
+-- Those with a period keep their word; `unique_prune` forgets them afterwards.
+DELETE FROM unique_key WHERE job_id IN (SELECT value FROM json_each(:ids)) AND until IS NULL;

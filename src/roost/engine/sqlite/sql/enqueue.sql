@@ -21,9 +21,10 @@ INSERT INTO job_input (job_id, input, options)
 SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:rows);
 
 -- name: unique_known
--- A key is alive while its job has not ended, or until its period is over; nothing has to release it.
+-- A key is alive while its job has not ended, or until its period is over, even where the job is deleted; nothing has
+-- to release it.
 SELECT json_group_array(json_array(u.key, u.job_id, u.input_hash,
-  CASE WHEN j.id IS NOT NULL AND (j.finished_at IS NULL OR u.until > :now) THEN 1 ELSE 0 END))
+  CASE WHEN u.until > :now OR (j.id IS NOT NULL AND j.finished_at IS NULL) THEN 1 ELSE 0 END))
 FROM unique_key u LEFT JOIN job j ON j.id = u.job_id
 WHERE u.key IN (SELECT value FROM json_each(:keys));
 

@@ -33,5 +33,9 @@ SELECT json_group_array(id) FROM (
 -- name: operation_prune
 DELETE FROM operation WHERE at < :before;
 
+-- name: unique_prune
+DELETE FROM unique_key WHERE until < :before
+  AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = unique_key.job_id AND j.finished_at IS NULL);
+
 -- name: worker_prune
 DELETE FROM worker WHERE seen_at < :before;

@@ -1,3 +1,7 @@
+-- Unique keys with a period outlive their jobs and are forgotten when it is over.
+
+CREATE INDEX unique_key_until ON unique_key (until) WHERE until IS NOT NULL;
+
 -- Endpoints that sign with ed25519 too, and whose secrets can be replaced again before the last ones have ended: old_keys
 -- is a JSON list of [secret, until].
 
