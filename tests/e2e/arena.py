@@ -28,9 +28,7 @@ RENEWED = ("lease_until",)
 """What a heartbeat does even where it has something else to say that is refused."""
 
 
-TABLES = """
-    SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
-"""
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
 
 
 class Refusal(NamedTuple):
@@ -91,12 +89,16 @@ class Contender:
                     table: _rows(_columns(connection, table), list(connection.execute(f"SELECT * FROM {table}")))  # noqa: S608
                     for (table,) in list(connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))
                 }
-        found = {}
+        found: dict[str, list[tuple[object, ...]]] = {}
         with psycopg.connect(self.store_url) as database:
-            for schema, table in database.execute(TABLES).fetchall():
-                rows = database.execute(f'SELECT * FROM "{schema}"."{table}"'.encode())  # noqa: S608
-                found[str(table)] = _rows([column.name for column in rows.description or []], rows.fetchall())
-        return found
+            tables = [str(table) for (table,) in database.execute(TABLES)]
+            every = " UNION ALL ".join(
+                f"SELECT '{table}', (to_jsonb(t) - %(renewed)s::text[])::text FROM \"{table}\" AS t"  # noqa: S608
+                for table in tables
+            )
+            for table, row in database.execute(every.encode(), {"renewed": list(RENEWED)}):
+                found.setdefault(table, []).append((row,))
+        return {table: sorted(found.get(table, [])) for table in tables}
 
 
 class OverHttp(Contender):
