@@ -233,6 +233,12 @@ class Unavailable(RoostError):
     status = 503
 
 
+class Contended(Unavailable):
+    """A transaction that is still open holds what this call needs, such as its unique key; nothing was done."""
+
+    code = "contended"
+
+
 class OutcomeUnknown(RoostError):
     """The commit's fate is not known; repeat the call with the same operation id."""
 

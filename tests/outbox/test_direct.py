@@ -13,8 +13,10 @@ import psycopg
 import pytest
 
 import roost
+from roost.engine.postgres.connection import WRITING
 from roost.errors import ConfigurationError, InvalidRequest, RoostError, UniqueConflict
-from roost.wire.jobs import Job, NewJob
+from roost.wire.contract import READY
+from roost.wire.jobs import Empty, Job, NewJob
 from tests.e2e.stand import ended, working
 from tests.outbox.conftest import User
 from tests.outbox.jobs import Program
@@ -207,6 +209,32 @@ async def test_two_transactions_with_one_key_make_one_job(postgres_store: str, b
     assert len({id for id, _ in answers}) == 1
     assert sorted(duplicate for _, duplicate in answers) == [False, *[True] * 5]
     assert await count(beside) == 1
+
+
+async def test_an_open_transaction_stops_nobody_but_those_who_want_its_key(
+    postgres_store: str, beside: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(WRITING, "lock_timeout", "50ms")
+    keyed = beside.greet.options(unique=roost.Unique("user"))
+    once = keyed.options(queue="nobodys")
+    limited = beside.other.options(limits=[roost.Concurrency("account:{number}", 1)], queue="mail")
+    async with working(beside.app, "mail"), await psycopg.AsyncConnection.connect(postgres_store) as connection:
+        async with roost.outbox(connection) as tx:
+            await tx.enqueue(once, 1)
+            await tx.enqueue(limited, 7)
+        # More of them than the node has connections to write on.
+        waiting = [asyncio.create_task(once.enqueue(1)) for _ in range(8)]
+        async with asyncio.timeout(20):
+            assert await (await beside.greet.enqueue(2)).result() == "hello 2 of none"
+            assert await (await limited.enqueue(8)).result() == 8
+            assert await (await keyed.enqueue(3)).result() == "hello 3 of none"
+        assert not any(task.done() for task in waiting)
+        await beside.app.client.call(READY, Empty())
+        await connection.commit()
+        async with asyncio.timeout(20):
+            handles = await asyncio.gather(*waiting)
+        assert len({handle.id for handle in handles}) == 1
+        assert all(handle.duplicate for handle in handles)
 
 
 async def test_a_cancelled_task_leaves_the_connection_usable(postgres_store: str, beside: Program) -> None:

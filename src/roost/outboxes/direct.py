@@ -9,13 +9,14 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from roost.domain.feed import Fact
-from roost.domain.records import QueueRules
+from roost.domain.records import JobRow, QueueRules
 from roost.engine import catalogue
 from roost.engine.driver import Answer, Here, Retry, Transaction
 from roost.engine.opening import require_postgres_driver
-from roost.engine.protocol import Batch, EnqueuedRow, EnqueueWork
+from roost.engine.protocol import Batch, Effects, EnqueuedRow, EnqueueWork
 from roost.engine.searching.dialects import POSTGRES, Dialect
 from roost.engine.sqlengine import SqlEngine
+from roost.engine.work import feed, limiting
 from roost.errors import ConfigurationError, StoreError, Unavailable
 from roost.outboxes.links import RELEASE, ROLL_BACK, Link, set_savepoint, sqlstate
 from roost.service.admitting import admit
@@ -139,6 +140,7 @@ class BorrowedDriver:
 class Home(msgspec.Struct, frozen=True):
     """A PostgreSQL database that is a Roost store."""
 
+    url: str
     identity: str
     path: str
     """The schemas its tables are found in."""
@@ -182,7 +184,7 @@ def _ask(url: str) -> Home:
         ).fetchall()
     finally:
         connection.close()
-    return Home(str(identity), str(path))
+    return Home(url, str(identity), str(path))
 
 
 def enqueue(link: Link, home: Home, jobs: list[NewJob]) -> list[EnqueuedRow]:
@@ -194,7 +196,7 @@ def enqueue(link: Link, home: Home, jobs: list[NewJob]) -> list[EnqueuedRow]:
     driver = BorrowedDriver(link, home.path)
     ((now,),) = link.rows(_NOW, {})
     try:
-        return driver.transaction(lambda transaction: _enqueue(link, transaction, jobs, now))
+        return driver.transaction(lambda transaction: _enqueue(link, home, transaction, jobs, now))
     except Exception as error:
         if sqlstate(error) == "42501":
             raise ConfigurationError(
@@ -217,9 +219,40 @@ class _Nested:
         """The transaction is its owner's."""
 
 
-def _enqueue(link: Link, transaction: Transaction, jobs: list[NewJob], now: int) -> list[EnqueuedRow]:
+def _say_limits(home: Home, transaction: Transaction, rows: list[JobRow], now: int) -> None:
+    """Say what the jobs' limits allow in a transaction of Roost's own, where that is news.
+
+    It is decided behind a lock that every claim under a limit takes: none shall wait for the user's commit. Where it
+    cannot be done so, the user's transaction does it.
+    """
+    said = limiting.said_by(row.limits for row in rows if row.limits)
+    if not said or not limiting.news(said, limiting.known_numbers(transaction, said)):
+        return
+    from roost.engine.postgres.address import Address
+    from roost.engine.postgres.driver import PostgresDriver
+
+    def work(own: Transaction) -> None:
+        effects = Effects()
+        limiting.put_numbers(own, said, now, effects)
+        effects.fed = feed.write(own, now)
+        own.query("SELECT pg_notify(:channel, :hint)", _hint(effects))
+
+    driver = PostgresDriver(Address.parse(home.url))
+    try:
+        driver.transaction(work)
+    except Unavailable:
+        return
+    finally:
+        driver.close()
+
+
+def _hint(effects: Effects) -> dict[str, object]:
     from roost.engine.postgres.listen import CHANNEL, Hint, encode
 
+    return {"channel": CHANNEL, "hint": encode(Hint("outbox", effects))}
+
+
+def _enqueue(link: Link, home: Home, transaction: Transaction, jobs: list[NewJob], now: int) -> list[EnqueuedRow]:
     rules = Rules()
     queues = {name: _rules.decode(text) for name, _, _, text in transaction.rows("queue_rows") if text}
     rules.replace(queues, {row[0]: row[1] for row in transaction.rows("kind_rows")}, 0.0)
@@ -227,6 +260,7 @@ def _enqueue(link: Link, transaction: Transaction, jobs: list[NewJob], now: int)
     for index, job in enumerate(jobs):
         path = "" if len(jobs) == 1 else f"jobs[{index}]."
         rows.append(admit(job, rules, lambda: now, path))
+    _say_limits(home, transaction, rows, now)
     applied = SqlEngine(_Nested(transaction), system_rng).apply(Batch(now, [EnqueueWork(rows)]))
     answer = applied.enqueued[0]
     if isinstance(answer, Problem):
@@ -238,6 +272,5 @@ def _enqueue(link: Link, transaction: Transaction, jobs: list[NewJob], now: int)
                 error.path = f"jobs[{index}].{error.path}".removesuffix(".")
             raise error
     # The database sends it with the commit: an earlier hint would be heard before there is anything to find.
-    hint = encode(Hint("outbox", applied.effects))
-    link.rows("SELECT pg_notify(:channel, :hint)", {"channel": CHANNEL, "hint": hint})
+    link.rows("SELECT pg_notify(:channel, :hint)", _hint(applied.effects))
     return answer

@@ -31,7 +31,7 @@ from roost.engine.protocol import (
     StepAnswer,
     StepRow,
 )
-from roost.errors import Overloaded, RoostError, Unavailable
+from roost.errors import Contended, Overloaded, RoostError, Unavailable
 from roost.service.gathering import Gathered, Lanes
 from roost.service.health import STORE_FAILURES, Health
 from roost.service.host import Host
@@ -229,7 +229,7 @@ class Committer:
         self._action_was_last = False
         if not self._lanes:
             return None
-        gathered = Gathered(self._lanes, self._budget.batch_rows, self._budget.batch_bytes)
+        gathered = Gathered.take(self._lanes, self._budget.batch_rows, self._budget.batch_bytes)
         if not gathered:
             # All of their callers had gone.
             return self._next() if self._actions else None
@@ -249,6 +249,9 @@ class Committer:
     async def _carry_batch(self, gathered: Gathered) -> None:
         try:
             applied = await self._host.submit(gathered.batch(self._now()))
+        except Contended as error:
+            await self._carry_apart(gathered, error)
+            return
         except Exception as error:
             self._failed(error)
             gathered.refuse(error)
@@ -256,6 +259,21 @@ class Committer:
         self._health.succeeded()
         granted = gathered.deliver(applied, self._give_back)
         self._heed(applied.effects, granted)
+
+    async def _carry_apart(self, gathered: Gathered, error: Contended) -> None:
+        """A transaction that is still open holds a unique key: who wants it is told to come again, the others go on."""
+        parts = gathered.apart()
+        if not parts:
+            self._failed(error)
+            gathered.refuse(error)
+        held: set[str] = set()
+        for part in parts:
+            if part.keys & held:
+                part.refuse(error)
+                continue
+            await self._carry_batch(part)
+            if part.was_contended:
+                held |= part.keys
 
     async def _carry_action(self, waiting: Waiting[Call, Acted]) -> None:
         try:

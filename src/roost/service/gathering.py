@@ -25,24 +25,60 @@ from roost.service.hub import Hub
 from roost.service.lane import Lane, Waiting
 from roost.wire.problems import Problem
 
+Enqueue = Waiting[EnqueueWork, "list[EnqueuedRow] | Problem"]
 GiveBack = Callable[[ClaimAnswer], None]
 
 
 class Gathered:
     """The calls of one batch."""
 
-    __slots__ = ("beats", "claims", "enqueues", "settles", "steps")
+    __slots__ = ("beats", "claims", "enqueues", "settles", "steps", "was_contended")
 
-    def __init__(self, lanes: Lanes, rows: int, size: int) -> None:
+    def __init__(self, enqueues: list[Enqueue]) -> None:
+        self.settles: list[Waiting[list[SettleRow], list[SettledRow]]] = []
+        self.beats: list[Waiting[list[BeatRow], list[BeatenRow]]] = []
+        self.steps: list[Waiting[StepRow, StepAnswer]] = []
+        self.claims: list[Waiting[ClaimWork, ClaimAnswer | Problem]] = []
+        self.enqueues = enqueues
+        self.was_contended = False
+        """Whether an open transaction stood in its way."""
+
+    @classmethod
+    def take(cls, lanes: Lanes, rows: int, size: int) -> Gathered:
+        """What waits, as much as fits."""
         # What is never shed goes first; every lane gets at least one call into a batch, so that none starves another.
-        self.settles = lanes.settles.take(rows, size)
-        self.beats = lanes.beats.take(rows, size)
-        self.steps = lanes.steps.take(rows, size)
-        self.claims = lanes.claims.take(rows, size)
-        self.enqueues = lanes.enqueues.take(rows, size)
+        gathered = cls([])
+        gathered.settles = lanes.settles.take(rows, size)
+        gathered.beats = lanes.beats.take(rows, size)
+        gathered.steps = lanes.steps.take(rows, size)
+        gathered.claims = lanes.claims.take(rows, size)
+        gathered.enqueues = lanes.enqueues.take(rows, size)
+        return gathered
+
+    def apart(self) -> list[Gathered]:
+        """The same calls in several batches: all that wishes for no unique key, then each of the others alone.
+
+        None where that is the batch it is already.
+        """
+        self.was_contended = True
+        rest = Gathered([])
+        rest.settles, rest.beats, rest.steps, rest.claims = self.settles, self.beats, self.steps, self.claims
+        alone: list[Gathered] = []
+        for call in self.enqueues:
+            if any(row.unique is not None for row in call.work.rows):
+                alone.append(Gathered([call]))
+            else:
+                rest.enqueues.append(call)
+        parts = [rest, *alone] if rest else alone
+        return parts if len(parts) > 1 else []
 
     def __bool__(self) -> bool:
         return bool(self.enqueues or self.claims or self.settles or self.beats or self.steps)
+
+    @property
+    def keys(self) -> set[str]:
+        """The unique keys its jobs wish for."""
+        return {row.unique.key for call in self.enqueues for row in call.work.rows if row.unique is not None}
 
     def invite(self, hub: Hub) -> None:
         """Let idle claims of the queues that this batch feeds join it: their workers save a commit's time."""

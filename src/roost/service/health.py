@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from roost.errors import OutcomeUnknown, StoreError, Unavailable
+from roost.errors import Contended, OutcomeUnknown, StoreError, Unavailable
 
 log = logging.getLogger("roost.service.health")
 
@@ -32,6 +32,9 @@ class Health:
 
     def failed(self, error: BaseException) -> None:
         """The store did not do what it was asked for."""
+        if isinstance(error, Contended):
+            # Somebody's open transaction is in the way: the store is well.
+            return
         if isinstance(error, StoreError) and not self.fatal.is_set():
             log.critical("the store failed, nothing is acknowledged any more: %s", error)
             self._last = error

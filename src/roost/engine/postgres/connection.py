@@ -9,7 +9,7 @@ from psycopg import errors, pq
 from psycopg.types.numeric import Int8Dumper
 
 from roost.engine.postgres.address import Address
-from roost.errors import InvalidRequest, RoostError, StoreError, StoreUnsupported, Unavailable
+from roost.errors import Contended, InvalidRequest, RoostError, StoreError, StoreUnsupported, Unavailable
 
 OLDEST = 140000
 """PostgreSQL 14, as the server counts it."""
@@ -19,6 +19,8 @@ WRITING = {
     # kept. Every statement that writes has an index of its own.
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
+    # Roost's own transactions are short, but a user's may hold a unique key through an outbox for as long as it likes.
+    "lock_timeout": "2s",
 }
 READING = {
     "jit": "off",
@@ -118,6 +120,12 @@ def refusal(error: psycopg.Error) -> RoostError:
     text = error.diag.message_primary or str(error).strip()
     if code.startswith("22"):
         return InvalidRequest(f"the database refuses a value: {text}", help="look for NUL characters and huge numbers")
+    if code == "55P03":
+        return Contended(
+            "another transaction holds what this one needs",
+            help="try again; a program may have enqueued the same unique key and not committed yet",
+            retry_after=1.0,
+        )
     gone = not code and isinstance(error, psycopg.OperationalError)
     if gone or code in ("25006", "53300") or code[:2] in ("08", "57", "40", "55"):
         return Unavailable(f"the database does not answer: {text}", help="try again", retry_after=1.0)

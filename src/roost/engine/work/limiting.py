@@ -60,9 +60,12 @@ def _store(
 ) -> None:
     wants = [(id, rule.key, queue, rule.cost) for id, queue, rules in limited for rule in rules]
     transaction.send("limit_insert", rows=pack(wants))
-    # The last word on a key counts; words that say nothing of it leave it as it is.
-    said = {rule.key: limits.stored(rule) for _, _, rules in limited for rule in rules}
-    put_numbers(transaction, said, now, effects)
+    put_numbers(transaction, said_by([row for _, _, row in limited]), now, effects)
+
+
+def said_by(rules: Iterable[list[LimitRule]]) -> dict[str, Numbers]:
+    """What jobs say of their keys: the last word counts; words that say nothing of a key leave it as it is."""
+    return {rule.key: limits.stored(rule) for each in rules for rule in each}
 
 
 def put_numbers(
@@ -72,12 +75,8 @@ def put_numbers(
 
     Numbers that limit nothing leave a key as it is, unless they are meant to: ``anything`` goes.
     """
-    known = {key: Numbers(*rest) for key, *rest in unpack(transaction.one("limiters_known", keys=pack(sorted(said))))}
-    new = {
-        key: numbers
-        for key, numbers in said.items()
-        if key not in known or (numbers != known[key] and (anything or numbers != limits.NO_LIMIT))
-    }
+    known = known_numbers(transaction, said)
+    new = news(said, known, anything=anything)
     if not new:
         return
     lock(transaction)
@@ -86,6 +85,20 @@ def put_numbers(
     changed = [key for key in new if key in known]
     if changed:
         refill(transaction, changed, now, effects)
+
+
+def known_numbers(transaction: Transaction, keys: Iterable[str]) -> dict[str, Numbers]:
+    """What those of the keys allow that are known."""
+    return {key: Numbers(*rest) for key, *rest in unpack(transaction.one("limiters_known", keys=pack(sorted(keys))))}
+
+
+def news(said: dict[str, Numbers], known: dict[str, Numbers], *, anything: bool = False) -> dict[str, Numbers]:
+    """What is said of keys beyond what is known of them."""
+    return {
+        key: numbers
+        for key, numbers in said.items()
+        if key not in known or (numbers != known[key] and (anything or numbers != limits.NO_LIMIT))
+    }
 
 
 def lock(transaction: Transaction) -> None:
