@@ -23,7 +23,7 @@ from roost.wire.attempts import Outcome
 from roost.wire.bulk import Bulk
 from roost.wire.jobs import NewJob
 from tests.chaos.programs import Server, client, until
-from tests.chaos.report import Report
+from tests.chaos.report import Report, told
 from tests.support.postgres import PostgresServer
 
 QUEUE, OTHER = "bulk", "other"
@@ -213,4 +213,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -23,7 +23,7 @@ from tests.chaos import checkers, kills
 from tests.chaos.clients import json_of
 from tests.chaos.journals import journal, new_job, ran, recorded, start_worker
 from tests.chaos.programs import Server, client, until
-from tests.chaos.report import Report
+from tests.chaos.report import Report, told
 from tests.support.postgres import PostgresServer
 
 GRACE = 5.0
@@ -212,4 +212,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -31,7 +31,7 @@ from roost.wire.events import FeedEvent, FeedReset
 from roost.wire.jobs import ErrorInfo, NewJob
 from tests.chaos.kills import drained
 from tests.chaos.programs import Server, until
-from tests.chaos.report import Report
+from tests.chaos.report import Report, told
 from tests.chaos.webhook_receivers import observing, receivers
 from tests.support.feed import Replay
 from tests.support.postgres import PostgresServer
@@ -299,4 +299,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -25,7 +25,7 @@ from tests.chaos import checkers
 from tests.chaos.clients import Caller, Producer, Worker
 from tests.chaos.history import History
 from tests.chaos.programs import Server, client, until
-from tests.chaos.report import Report
+from tests.chaos.report import Report, told
 from tests.support.postgres import PostgresServer
 
 LONGEST_LIFE = 0.5
@@ -160,4 +160,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -30,7 +30,7 @@ from roost.wire.attempts import ClaimJobs, Outcome, SettleJobs
 from roost.wire.jobs import CancelJob, EnqueueJobs, Limit, NewJob
 from tests.chaos.kills import drained
 from tests.chaos.programs import Server, client, until
-from tests.chaos.report import Report
+from tests.chaos.report import Report, told
 from tests.support.postgres import PostgresServer
 
 BACKLOG = 3000
@@ -343,4 +343,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -20,7 +20,7 @@ import msgspec
 from roost.bench.load import Connection, Pool, Requests
 from roost.wire import contract
 from tests.chaos.programs import Server
-from tests.chaos.report import Report
+from tests.chaos.report import Report, told
 from tests.support.postgres import PostgresServer
 
 CLIENTS = 32
@@ -203,4 +203,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -23,7 +23,7 @@ from roost.engine.sqlite.store import SqliteStore
 from roost.errors import RoostError
 from tests.chaos.checkers import Recovery, power_cut
 from tests.chaos.disk import Cut, Disk, DiskVFS, Mode
-from tests.chaos.report import Report
+from tests.chaos.report import Report, told
 from tests.chaos.workload import Repeat, Workload
 from tests.conformance.bench import Bench, seeded
 
@@ -191,4 +191,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import platform
+import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import apsw
@@ -15,6 +20,25 @@ import apsw
 from roost import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def told(main: Callable[[], int]) -> int:
+    """Run a campaign's ``main``, which then ends with a word whatever ends it: a signal, a crash of the interpreter.
+
+    Only SIGKILL leaves nothing but the line it began with; what it started dies with it, see `tests.support.processes`.
+    """
+    faulthandler.enable()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _ended)
+    print(f"{' '.join(sys.argv)}: begins as process {os.getpid()}", flush=True)
+    return main()
+
+
+def _ended(number: int, frame: FrameType | None) -> None:
+    print(f"ended by {signal.Signals(number).name}", file=sys.stderr, flush=True)
+    # An exception, so that servers are stopped and their folders removed.
+    raise SystemExit(128 + number)
 
 
 class Report:

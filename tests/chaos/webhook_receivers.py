@@ -51,7 +51,8 @@ class ReceiverThread:
     def end(self) -> None:
         """Listen no more."""
         self._end.set()
-        self._thread.join(20)
+        if self._thread.ident is not None:  # what failed before it began is what shall be told
+            self._thread.join(20)
 
     async def _run(self) -> None:
         async with receiving(self._answer) as self._receiver:
@@ -89,7 +90,7 @@ class ReceiverThread:
         accepted = set(self.accepted)
         # The first one accepted need not be the first one told: that may have been refused, and come later.
         heard = accepted | self._refused
-        begun = next(place for place, event in enumerate(stored) if event.id in heard)
+        begun = next((place for place, event in enumerate(stored) if event.id in heard), 0)
         wanted = {event.id: event for event in stored[begun:] if event.type not in NOISE}
         missing, strange = wanted.keys() - accepted, accepted - wanted.keys()
         if missing or strange:

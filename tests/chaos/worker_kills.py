@@ -21,7 +21,7 @@ from tests.chaos.jobs import POINTS, STEPS
 from tests.chaos.journals import journal, new_job, ran, recorded, results, start_worker
 from tests.chaos.kills import drained
 from tests.chaos.programs import Program, Server, client, until
-from tests.chaos.report import Report
+from tests.chaos.report import Report, told
 from tests.support.postgres import PostgresServer
 from tests.support.processes import tail
 
@@ -184,4 +184,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))
