@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
 from roost.domain.priority import PRIORITIES
-from roost.domain.query_fields import ALIASES, FIELDS, HAS, Field, Kind, field_named
+from roost.domain.query_fields import ALIASES, FIELDS, FOREIGN, FOREIGN_STATES, HAS, Field, Kind, field_named
 from roost.domain.query_times import duration, moment
 from roost.domain.states import State
 from roost.errors import InvalidDuration, InvalidQuery
@@ -68,6 +69,7 @@ class Query(msgspec.Struct, frozen=True):
 
 
 BARE = ""
+NO_WORDS: Mapping[str, str] = {}
 
 
 def parse(text: str, now: int) -> Query:
@@ -124,7 +126,7 @@ class _Parser:
         whole = FIELDS.get(f"{head}.{path}") if dot else None
         field = whole or field_named(head)
         if field is None:
-            raise _error(f"there is no field {name[:40]!r}", place, _suggest(name, [*FIELDS, *ALIASES]))
+            raise _error(f"there is no field {name[:40]!r}", place, _suggest(name, [*FIELDS, *ALIASES], FOREIGN))
         if whole is not None:
             return whole, None
         if field.path and not dot:
@@ -207,7 +209,8 @@ class _Parser:
 
 def _state(field: Field, operator: Operator, word: str, quoted: bool, place: int, now: int) -> Value:
     if word not in set(State):
-        raise _error(f"there is no state {word[:40]!r}", place, _suggest(word, [state.value for state in State]))
+        known = [state.value for state in State]
+        raise _error(f"there is no state {word[:40]!r}", place, _suggest(word, known, FOREIGN_STATES))
     return Value(word)
 
 
@@ -276,7 +279,10 @@ _READERS = {
 }
 
 
-def _suggest(word: str, known: list[str]) -> str:
+def _suggest(word: str, known: list[str], foreign: Mapping[str, str] = NO_WORDS) -> str:
+    meant = foreign.get(word.lower())
+    if meant is not None:
+        return f"did you mean {meant}?"
     near = difflib.get_close_matches(word.lower(), known, 1, 0.6)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
 

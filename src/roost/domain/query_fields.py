@@ -74,6 +74,18 @@ _TABLE = (
 
 FIELDS = {field.name: field for field in _TABLE}
 ALIASES = {"payload": "input"}
+FOREIGN = {
+    "task": "kind", "name": "kind", "status": "state", "payload": "input", "args": "input", "tags": "tag.NAME",
+    "exception": "type", "fingerprint": "fp", "message": "error", "duration": "run", "retries": "failures",
+    "attempts": "attempt", "unique": "key", "chain": "batch", "enqueued": "created", "completed": "finished",
+}  # fmt: skip
+"""What other systems call these fields, for who comes from there."""
+FOREIGN_STATES = {
+    "dead": "failed", "error": "failed", "completed": "succeeded", "success": "succeeded", "done": "succeeded",
+    "pending": "ready", "queued": "ready", "available": "ready", "active": "running", "executing": "running",
+    "scheduled": "waiting", "delayed": "waiting", "retrying": "waiting", "retry": "waiting", "blocked": "waiting",
+    "paused": "held", "canceled": "cancelled", "discarded": "failed",
+}  # fmt: skip
 HAS = ("logs", "steps", "errors", "children", "result")
 
 
