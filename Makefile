@@ -3,6 +3,8 @@ PYTHON ?= python3
 ARGS ?=
 WORKERS ?= 4
 export PYTHON
+# Compiled modules are kept whatever the caller's environment says: the suite starts hundreds of programs.
+export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
