@@ -59,7 +59,7 @@ def test_the_commands_of_the_outbox_guide(tmp_path: Path) -> None:
         done = typed(words[1:], tmp_path)
         assert done.returncode == 0, (words, done.stderr)
         run += 1
-    assert run == 6
+    assert run == 7
 
 
 def test_the_settings_of_the_django_guide(tmp_path: Path) -> None:

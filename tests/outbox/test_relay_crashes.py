@@ -17,8 +17,10 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 import roost
+from roost.cli.main import main
 from roost.errors import InvalidRequest, Unavailable
 from roost.outboxes import table
 from roost.outboxes.links import Link, Parameters, Rows
@@ -359,6 +361,8 @@ def test_a_row_that_cannot_be_read_blocks_nobody(database: str, here: Program) -
             table.put(link_to(connection), [(f"row {len(text)}", text)], 1)
         connection.commit()
     write(database, here, [1])
+    late = CliRunner().invoke(main, ["doctor", "--url", here.app.url, "--outbox", database])
+    assert (late.exit_code, "no relay was ever at work" in late.stdout) == (1, True)
     relay = Relay(database, here.app.url)
     assert (relay.run_until_empty(), relay.refused) == (2, 2)
     assert brought(here) == [0, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -12,9 +13,11 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import create_engine
 
 import roost
+from roost.cli.main import main
 from roost.errors import ConfigurationError, InvalidDuration, InvalidRequest, Unavailable
 from roost.outboxes import table
 from roost.outboxes.opening import link_to
@@ -194,6 +197,13 @@ async def test_a_poison_row_is_set_aside_and_blocks_nobody(user: User, here: Pro
         assert table.status(link).refused == 1
         assert table.retry(link, [left.id]) == 1
     assert await asyncio.to_thread(relay.run_until_empty) == 0
+    told = CliRunner().invoke(main, ["doctor", "--url", here.app.url, "--outbox", user.database, "-o", "json"])
+    checks = {check["check"]: check for check in json.loads(told.stdout)}
+    assert (checks["outbox"]["verdict"], checks["outbox"]["found"].partition(";")[0]) == ("ok", "0 rows wait")
+    assert (checks["outbox refusals"]["verdict"], checks["outbox refusals"]["found"]) == (
+        "warn",
+        "1 rows were set aside",
+    )
     with place.transaction() as link:
         assert table.discard(link, []) == 1
     place.close()

@@ -85,6 +85,7 @@ async def main() -> None:
     handle = await welcome.enqueue(7, tenant="acme")
     reveal_type(await handle.result())  # list[str]
     reveal_type(handle.result_sync(timeout=3))  # list[str]
+    reveal_type(await welcome.handle(handle.id).result())  # list[str]
     reveal_type(await welcome.options(delay="10m").enqueue(7, tenant="acme"))  # Handle[list[str]]
     reveal_type(await plain.enqueue())  # Handle[int]
     reveal_type(plain("y"))  # int

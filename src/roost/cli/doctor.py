@@ -13,16 +13,22 @@ from roost.cli.session import Session, pass_session, reading
 if TYPE_CHECKING:
     from roost.cli.checks import Check
 
+_OUTBOX_WARN_MS = 10_000
+_OUTBOX_FAIL_MS = 5 * 60_000
+
 
 @click.command("doctor")
+@click.option("--outbox", metavar="URL", help="Also look at the outbox table in this database (roost outbox --help).")
 @reading
 @pass_session
-def command(session: Session) -> int:
+def command(session: Session, outbox: str | None) -> int:
     """Check Python, SQLite, the store or server, clocks, disk and file; exit code 1 where a check fails."""
+    from itertools import chain
+
     from roost.cli.target import resolve
 
     checks = []
-    for check in _all(resolve(session.url)):
+    for check in chain(_all(resolve(session.url)), _outbox(outbox) if outbox is not None else ()):
         checks.append(check)
         if session.format == "table":
             _show(check)
@@ -65,6 +71,36 @@ def _all(url: str) -> Iterator[Check]:
             yield from database(url)
     except RoostError as error:
         yield checks.Check("store", "fail", f"{error.code}: {error.message}", error.help)
+
+
+def _outbox(database: str) -> Iterator[Check]:
+    """What waits there: a relay brings a row within a second or two."""
+    from roost.cli import checks, times
+    from roost.errors import RoostError
+    from roost.outboxes import table
+    from roost.outboxes.places import open_place
+
+    try:
+        place = open_place(database)
+        try:
+            with place.transaction() as link:
+                table.require(link)
+                status = table.status(link)
+        finally:
+            place.close()
+    except RoostError as error:
+        yield checks.Check("outbox", "fail", f"{error.code}: {error.message}", error.help)
+        return
+    late = 0 if status.oldest_at is None else max(0, times.now_ms() - status.oldest_at)
+    verdict: checks.Verdict = "ok" if late < _OUTBOX_WARN_MS else "warn" if late < _OUTBOX_FAIL_MS else "fail"
+    since = f", the oldest for {times.span(late / 1000)}" if status.waiting else ""
+    last = f"the last relay was {status.relay}" if status.relay else "no relay was ever at work"
+    yield checks.Check(
+        "outbox", verdict, f"{status.waiting} rows wait{since}; {last}", "is a relay running? see its log"
+    )
+    if status.refused:
+        told = "roost outbox list --refused tells why; then roost outbox retry or discard"
+        yield checks.Check("outbox refusals", "warn", f"{status.refused} rows were set aside", told)
 
 
 def _server(url: str) -> Iterator[Check]:

@@ -67,6 +67,10 @@ class Enqueuer(Generic[P, R]):
         """
         return Enqueuer(self.app, self.handler, self._options.merged(**rules))
 
+    def handle(self, id: int) -> Handle[R]:
+        """The job with this id, as `enqueue` gave it: for a program that kept the id. Nothing is looked up yet."""
+        return Handle(id, self.app.connection, self.handler)
+
     def arguments(self, *args: P.args, **kwargs: P.kwargs) -> Arguments[P]:
         """One call for `enqueue_many`."""
         return Arguments(*args, **kwargs)
