@@ -9,7 +9,17 @@ import pytest
 
 from roost.domain.limits import Numbers
 from roost.domain.records import FairRule, LimitRule, QueueRules
-from roost.engine.protocol import Batch, ClaimAnswer, ClaimWork, Promote, ReopenJobs, SetLimit, SetQueueRules
+from roost.engine.protocol import (
+    Batch,
+    ClaimAnswer,
+    ClaimWork,
+    Promote,
+    RankJobs,
+    ReopenJobs,
+    SetLimit,
+    SetQueueRules,
+)
+from roost.engine.work import ordering
 from roost.engine.work.texts import unpack
 from tests.conformance.bench import START, Bench
 
@@ -23,6 +33,16 @@ def edit(bench: Bench, rules: QueueRules) -> None:
 
 def enqueue(bench: Bench, tenant: str, count: int = 1, **wishes: Any) -> list[int]:
     return bench.enqueue(count, tags={"tenant": tenant}, rules=FAIR, **wishes)
+
+
+def rank(bench: Bench) -> int:
+    """Rank anew what an edit left to be ranked, as the service does; how many sets it took."""
+    sets = 0
+    while found := bench.reader.rankings():
+        for queue, seen in found:
+            bench.act(RankJobs(queue, seen, bench.reader.to_rank(queue, seen, ordering.SET)))
+            sets += 1
+    return sets
 
 
 def drain(bench: Bench, step: int = 1) -> list[int]:
@@ -211,3 +231,94 @@ def test_a_strict_claim_empties_the_first_queue_first(bench: Bench) -> None:
     for queue in "ba":
         bench.enqueue(3, queue=queue)
     assert [bench.job(id).queue for id in bench.take(5, "a", "b")[1]] == ["a", "a", "a", "b", "b"]
+
+
+# --- long lines -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordering, "SET", 5)
+
+
+def tagged(bench: Bench, tenant: str, count: int, **wishes: Any) -> list[int]:
+    """Jobs admitted while the queue was plain."""
+    return bench.enqueue(count, tags={"tenant": tenant}, **wishes)
+
+
+@pytest.mark.feature("fairness")
+@pytest.mark.usefixtures("small_sets")
+def test_a_long_line_is_ranked_in_sets_while_jobs_come_and_go(bench: Bench) -> None:
+    big = tagged(bench, "big", 20)
+    small = tagged(bench, "small", 8)
+    later = tagged(bench, "small", 1, delay="1h")
+    bench.enqueue(3, queue="other")
+    assert bench.act(SetQueueRules("default", FAIR)).effects.chores
+    [(queue, seen)] = bench.reader.rankings()
+    assert (queue, seen) == ("default", big[4])
+    assert len(bench.take(3, "other")[1]) == 3
+    fresh = enqueue(bench, "fresh", 4)
+    bench.act(RankJobs("default", seen, bench.reader.to_rank("default", seen, 5)))
+    assert bench.act(RankJobs("default", seen, [])).count == 0, "whoever comes second does nothing"
+    bench.expire(4_000_000)
+    assert rank(bench) == 5
+    assert bench.reader.rankings() == []
+    order = drain(bench)
+    assert sorted(order) == sorted([*big, *small, *later, *fresh])
+    for keys in (big, [*small, *later], fresh):
+        assert [id for id in order if id in keys] == keys, "in order within a key"
+    # Three turns to one, and a newcomer has its turn at once.
+    for served in range(5, 20, 5):
+        got = Counter("big" if id in big else "fresh" if id in fresh else "small" for id in order[:served])
+        assert got["fresh"] in (served // 5, served // 5 + 1)
+        assert abs(got["small"] - got["fresh"]) <= 1
+
+
+@pytest.mark.feature("fairness")
+@pytest.mark.usefixtures("small_sets")
+def test_an_order_edited_again_while_it_is_applied(bench: Bench) -> None:
+    edit(bench, FAIR)
+    enqueue(bench, "a", 12)
+    b = enqueue(bench, "b", 3)
+    edit(bench, QueueRules(fairness=FairRule(key="{tags.tenant}", weights={"b": 9})))
+    edit(bench, QueueRules(fairness=FairRule(key="{owner}")))
+    edit(bench, FAIR)
+    rank(bench)
+    order = drain(bench)
+    assert len(order) == 15
+    assert {order.index(id) for id in b} <= set(range(6)), "the places of old orders are in nobody's way"
+    urgent = enqueue(bench, "a", 1, priority=9)
+    low = enqueue(bench, "a", 7)
+    edit(bench, QueueRules())
+    rank(bench)
+    assert drain(bench) == [*urgent, *low]
+
+
+@pytest.mark.feature("fairness")
+def test_a_running_job_that_is_given_back_has_a_place_in_the_new_order(bench: Bench) -> None:
+    (first,) = tagged(bench, "a", 1)
+    token, _ = bench.take(1)
+    edit(bench, FAIR)
+    enqueue(bench, "a", 10)
+    bench.settle(first, token, "release")
+    assert bench.take(1)[1] == [first]
+
+
+@pytest.mark.feature("limits")
+@pytest.mark.usefixtures("small_sets")
+def test_jobs_that_wait_for_a_limit_are_ranked_too(bench: Bench) -> None:
+    one = [LimitRule(key="press", concurrency=1)]
+    running = bench.enqueue(1, limits=one)
+    token, _ = bench.take(1)
+    ids = [bench.enqueue(1, limits=one, priority=priority)[0] for priority in (1, 2, 3, 4, 5, 6, 7, 8)]
+    assert bench.take(20)[1] == []
+    bench.tick(600_000)
+    edit(bench, QueueRules(ageing="1m"))
+    late = bench.enqueue(1, limits=one, priority=9, rules=QueueRules(ageing="1m"))
+    rank(bench)
+    order: list[int] = []
+    for _ in range(9):
+        bench.settle((order or running)[-1], token)
+        token, got = bench.take(5)
+        order += got
+    assert order == [*reversed(ids), *late]

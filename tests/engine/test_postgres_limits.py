@@ -10,13 +10,23 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from roost.domain.records import LimitRule
+from roost.domain.records import LimitRule, QueueRules
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending
 from roost.domain.states import TERMINAL
 from roost.engine.postgres.store import PostgresStore
-from roost.engine.protocol import Batch, ClaimAnswer, ClaimWork, Engine, EnqueueWork, Promote, SettleRow
+from roost.engine.protocol import (
+    Batch,
+    ClaimAnswer,
+    ClaimWork,
+    Engine,
+    EnqueueWork,
+    Promote,
+    SetQueueRules,
+    SettleRow,
+)
 from roost.engine.work.texts import unpack
+from roost.errors import Unavailable
 from tests.chaos.limits import most_at_once, most_over_rate
 from tests.conformance.bench import row
 from tests.engine.postgres_calls import act
@@ -93,6 +103,29 @@ def test_racing_engines_exceed_no_limit(store: PostgresStore, postgres_url: str)
     for key, most in CAPS.items():
         assert most_at_once(uses[key]) <= most
     assert most_over_rate(uses["rate"], 100, 1000) <= 10
+
+
+def test_an_edit_of_a_queues_limit_gives_way_to_somebodys_long_transaction(
+    store: PostgresStore, postgres_url: str
+) -> None:
+    """As long as the edit waited for it, everybody else would wait behind the edit."""
+    engine, other = store.engine(), store.engine()
+    engine.apply(Batch(_now(store), enqueues=[EnqueueWork([row(now=1), row(now=1)])]))
+    edit = SetQueueRules("default", QueueRules(concurrency=1))
+    with psycopg.connect(postgres_url) as mine:
+        mine.execute("LOCK TABLE job IN ROW EXCLUSIVE MODE")
+        with pytest.raises(Unavailable):
+            act(engine, edit, now=_now(store))
+        work = ClaimWork(["default"], 1, "t" * 32, "w", 60_000)
+        answer = other.apply(Batch(_now(store), claims=[work])).claimed[0]
+        assert isinstance(answer, ClaimAnswer)
+        assert answer.count == 1
+    act(engine, edit, now=_now(store))
+    answer = other.apply(Batch(_now(store), claims=[ClaimWork(["default"], 1, "u" * 32, "w", 60_000)])).claimed[0]
+    assert isinstance(answer, ClaimAnswer)
+    assert answer.count == 0, "what ran before counts"
+    engine.close()
+    other.close()
 
 
 def _now(store: PostgresStore) -> int:

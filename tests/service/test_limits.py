@@ -6,10 +6,12 @@ import asyncio
 
 import pytest
 
-from roost.domain.records import LimitRule, QueueRules
+from roost.domain.records import FairRule, LimitRule, QueueRules
 from roost.domain.states import State
 from roost.engine.store import Store
+from roost.engine.work import ordering
 from roost.errors import InvalidRequest
+from roost.service import ranker
 from roost.wire import contract
 from roost.wire.jobs import CloneJob, Limit
 from roost.wire.limits import EditLimit, ListLimits
@@ -111,3 +113,21 @@ async def test_a_clone_counts_against_the_limits_of_its_original(
     copy = await runtime.handle(contract.CLONE_JOB, CloneJob(id=first))
     assert (await claim(runtime, limit=5))[1] == [first]
     assert await state(runtime, copy.id) is State.WAITING
+
+
+@pytest.mark.feature("fairness")
+async def test_a_long_line_is_put_into_a_new_order_behind_the_edit(
+    store: Store, make_runtime: MakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordering, "SET", 5)
+    monkeypatch.setattr(ranker, "SET", 5)
+    monkeypatch.setattr(ranker, "READ_AT_ONCE", 10)
+    runtime = await make_runtime(store)
+    many = [await enqueue(runtime, tags={"tenant": "many"}) for _ in range(20)]
+    few = [await enqueue(runtime, tags={"tenant": "few"}) for _ in range(2)]
+    rules = QueueRules(fairness=FairRule(key="{tags.tenant}"))
+    await runtime.handle(contract.EDIT_QUEUE, EditQueue(name="default", rules=rules))
+    async with asyncio.timeout(30):
+        while store.reader.rankings():
+            await asyncio.sleep(0.01)
+    assert (await claim(runtime, limit=5))[1] == [many[0], few[0], many[1], few[1], many[2]]

@@ -170,6 +170,17 @@ class SqlReader(SqlHookReader):
         with self._session() as session:
             return [(queue, state) for queue, state in session.rows("queue_uncounted", until=until, worth=worth)]
 
+    def rankings(self) -> list[tuple[str, int]]:
+        """Queues whose jobs are ranked anew, and up to which id they are."""
+        with self._session() as session:
+            return [(queue, upto) for queue, upto in session.rows("rankings")]
+
+    def to_rank(self, queue: str, after: int, limit: int) -> list[int]:
+        """Jobs of a queue that have not ended, by their ids."""
+        with self._session() as session:
+            found: list[int] = unpack(session.one("order_next", queue=queue, after=after, limit=limit))
+            return found
+
     def running(self, queue: str) -> int:
         """How many of a queue's jobs run."""
         with self._session() as session:

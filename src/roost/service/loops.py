@@ -14,6 +14,7 @@ from roost.service.loop import Loop, Work
 from roost.service.planner import Planner
 from roost.service.promoter import Promoter
 from roost.service.pruner import COUNTED_AFTER_MS, Pruner
+from roost.service.ranker import Ranker
 from roost.service.reaper import Reaper
 
 _PRUNER_SAFETY_SECONDS = 3600.0
@@ -34,6 +35,7 @@ class Loops:
         self._carrier = self._loop("flow", Carrier(core), safety)
         self._bulks = self._loop("bulk worker", BulkWorker(core), safety)
         self._indexer = self._loop("indexer", Indexer(core), safety)
+        self._ranker = self._loop("ranker", Ranker(core), safety)
         self._dispatching = Dispatcher(core)
         self._webhooks = self._loop("webhooks", self._dispatching, safety)
         self._dispatching.wake_by(self._webhooks.hint)
@@ -50,6 +52,7 @@ class Loops:
             self._webhooks,
             self._bulks,
             self._indexer,
+            self._ranker,
         ):
             loop.start()
 
@@ -65,6 +68,7 @@ class Loops:
             self._webhooks,
             self._bulks,
             self._indexer,
+            self._ranker,
         )
         await asyncio.gather(*(loop.stop() for loop in loops))
         await self._dispatching.stop()
@@ -85,6 +89,7 @@ class Loops:
         if effects.chores:
             self._bulks.wake()
             self._indexer.wake()
+            self._ranker.wake()
         if lease_until is not None:
             self._reaping.granted(granted_ms)
             self._reaper.hint(lease_until)
@@ -97,6 +102,7 @@ class Loops:
         self._carrier.wake()
         self._bulks.wake()
         self._indexer.wake()
+        self._ranker.wake()
         self._webhooks.wake()
 
     def _regained(self) -> None:

@@ -55,6 +55,7 @@ from roost.engine.protocol import (
     PruneResults,
     PutKind,
     PutSchedule,
+    RankJobs,
     Reap,
     RegisterWorker,
     ReopenJobs,
@@ -130,6 +131,8 @@ def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], f
             return kinds.delete(transaction, action, now)
         case SetQueuePaused():
             return queues.pause(transaction, action, now)
+        case RankJobs():
+            return queues.rank(transaction, action, now)
         case SetQueueRules():
             return queues.edit(transaction, action, now)
         case SetLimit():

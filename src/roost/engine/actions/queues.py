@@ -7,7 +7,7 @@ import msgspec
 from roost.domain import limits, order
 from roost.domain.admission import PLAIN
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Acted, Effects, SetQueuePaused, SetQueueRules
+from roost.engine.protocol import Acted, Effects, RankJobs, SetQueuePaused, SetQueueRules
 from roost.engine.work import limiting, ordering
 from roost.engine.work.moves import record
 
@@ -34,22 +34,30 @@ def pause(transaction: Transaction, action: SetQueuePaused, now: int) -> Acted:
     return Acted("{}", effects, 1)
 
 
+def rank(transaction: Transaction, action: RankJobs, now: int) -> Acted:
+    """Rank the next set of a queue's jobs by its new order; ``more`` until all stand in it, ``count`` 0: done already."""
+    effects = Effects()
+    more = ordering.rank_set(transaction, action.queue, action.seen, action.ids, now, effects)
+    return Acted("{}", effects, 0 if more is None else 1, more is not False)
+
+
 def edit(transaction: Transaction, action: SetQueueRules, now: int) -> Acted:
     """Set the rules jobs get that say nothing themselves; jobs that are stored keep theirs.
 
-    The queue's order and its own limit are no job's: they hold for all of its jobs at once.
+    The queue's order and its own limit are no job's: they hold for all of its jobs, a new order for a long line from
+    its first set on.
     """
     effects = Effects(rules=True)
     before = ordering.rules_of(transaction, {action.name}).get(action.name, PLAIN)
     transaction.send("queue_rules", name=action.name, rules=msgspec.json.encode(action.rules).decode())
     allowed, allows = limits.of_queue(before), limits.of_queue(action.rules)
     ranked = order.same_order(before, action.rules)
-    if allowed != allows or not ranked:
-        # Whoever enqueues or claims by the old rules is waited for.
-        transaction.send("jobs_lock")
     if not ranked:
-        ordering.rank_queue(transaction, action.name, action.rules, now)
+        ordering.begin(transaction, action.name, now, effects)
     if allowed != allows:
+        # Whoever claims without the new limit is waited for: what it starts counts.
+        transaction.send("jobs_patience")
+        transaction.send("jobs_lock")
         limiting.limit_queue(transaction, action.name, allows, now, effects)
     record(transaction, [(None, "queue_edited", action.actor, {"queue": action.name})], now)
     return Acted("{}", effects, 1)

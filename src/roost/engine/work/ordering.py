@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,9 +16,12 @@ from roost.domain.records import Flag, JobRow, QueueRules, Shape
 from roost.domain.states import State
 from roost.domain.templates import Subject, template
 from roost.engine.driver import Transaction
+from roost.engine.protocol import Effects
 from roost.engine.work.texts import pack, unpack
 
 PAGE = 1000
+SET = 250
+"""Jobs of a queue with a new order that are ranked in one transaction: who enqueues into the queue waits for it."""
 _rules = msgspec.json.Decoder(QueueRules)
 
 
@@ -55,30 +60,60 @@ def rank_again(transaction: Transaction, ids: Iterable[int], now: int) -> None:
         _rank_stored(transaction, wanted[start : start + PAGE], now)
 
 
-def rank_queue(transaction: Transaction, queue: str, rules: QueueRules, now: int) -> None:
-    """Rank all of a queue's jobs that have not ended anew: its order was changed."""
-    fair = int(Flag.FAIR)
+def begin(transaction: Transaction, queue: str, now: int, effects: Effects) -> None:
+    """Rank all of a queue's jobs that have not ended anew: its order was changed. The first set now.
+
+    A long line is ranked in sets (`rank_set`), each a transaction: nobody else's jobs wait for it. Until then jobs
+    of both orders stand side by side.
+    """
     transaction.send("fair_clear", queue=queue)
-    if rules.fairness is None:
-        if rules.ageing is None:
-            transaction.send("rank_by_priority", queue=queue, fair=fair)
-        else:
-            transaction.send("rank_by_age", queue=queue, fair=fair, ageing_ms=parse_duration(rules.ageing))
-        transaction.send("rank_parked_queue", queue=queue)
-        return
-    # Before the new places are given, nothing of the old order may stand in the way of the virtual time.
-    transaction.send("rank_by_priority", queue=queue, fair=fair)
-    after = 0
-    while ids := unpack(transaction.one("order_next", queue=queue, after=after, limit=PAGE)):
-        _rank_stored(transaction, ids, now)
-        after = ids[-1]
+    transaction.send("fair_rebase", queue=queue)
+    transaction.send("ranking_begin", queue=queue)
+    ids = unpack(transaction.one("order_next", queue=queue, after=0, limit=SET))
+    effects.chores = bool(rank_set(transaction, queue, 0, ids, now, effects))
 
 
-def _rank_stored(transaction: Transaction, ids: list[int], now: int) -> None:
+def rank_set(
+    transaction: Transaction, queue: str, seen: int, ids: list[int], now: int, effects: Effects
+) -> bool | None:
+    """Rank the next jobs, up to `SET` behind ``seen`` in the order of their ids; whether there may be more.
+
+    Fewer are the last ones. Then those are placed as well that came meanwhile. None: somebody else was there before.
+    """
+    _lock(transaction, queue, ids, effects)
+    if not transaction.run("ranking_advance", queue=queue, seen=seen, upto=ids[-1] if ids else seen):
+        return None
+    if ids:
+        _rank_stored(transaction, ids, now, placing=queue)
+        transaction.send("rank_parked", ids=pack(ids))
+    if len(ids) >= SET:
+        return True
+    # Whoever put a job behind all the others until now has committed: the queue's row was locked by them.
+    ranks = [order.unplaced_rank(priority) for priority in range(order.HIGHEST_PRIORITY + 1)]
+    late = sorted(unpack(transaction.one("order_unplaced", queue=queue, ranks=pack(ranks), limit=SET)))
+    if late:
+        _lock(transaction, queue, late, effects)
+        _rank_stored(transaction, late, now, placing=queue)
+    if len(late) >= SET:
+        return True
+    transaction.send("ranking_end", queue=queue)
+    return False
+
+
+def _lock(transaction: Transaction, queue: str, ids: list[int], effects: Effects) -> None:
+    """What is decided of these jobs stays true; a claim that passes over them meanwhile is told to come again."""
+    if ids and any(state == State.READY for _, state, *_ in unpack(transaction.one("flow_jobs", ids=pack(ids)))):
+        effects.ready[queue] = effects.ready.get(queue, 0) + 1
+
+
+def _rank_stored(transaction: Transaction, ids: list[int], now: int, placing: str | None = None) -> None:
+    """``placing``: those of this queue are the next of its set; who has moved elsewhere has a place there."""
     facts = sorted(unpack(transaction.one("order_facts", ids=pack(ids))))
+    facts = [fact for fact in facts if placing is None or fact[1] == placing]
     if not facts:
         return
-    rules = rules_of(transaction, {fact[1] for fact in facts})
+    queues = _queues(transaction, {fact[1] for fact in facts})
+    rules = {name: queue.rules for name, queue in queues.items()}
     fair = [fact[0] for fact in facts if rules.get(fact[1], PLAIN).fairness is not None]
     keys: dict[int, str] = {}
     if fair:
@@ -88,22 +123,41 @@ def _rank_stored(transaction: Transaction, ids: list[int], now: int) -> None:
             fairness = rules[queue].fairness
             subject = Subject(kind=kind, queue=queue, input=text, owner=owner, tags=tags)
             keys[id] = "" if fairness is None else template(fairness.key).key(subject)
-    wishes = [
-        _Wish(queue, priority, since, keys.get(id, ""), bool(starts)) for id, queue, priority, since, starts in facts
-    ]
+    wishes = []
+    for id, queue, priority, since, starts in facts:
+        placed = placing is not None or id <= queues[queue].ranked_to
+        wishes.append(_Wish(queue, priority, since, keys.get(id, ""), bool(starts) and placed))
     ranks = _ranked(transaction, wishes, rules, now)
     rows = [(fact[0], rank, placed) for fact, (rank, placed) in zip(facts, ranks, strict=True)]
     transaction.send("rank_put", rows=pack(rows), fair=int(Flag.FAIR))
 
 
 def _ranks(transaction: Transaction, wishes: list[_Wish], now: int) -> list[tuple[int, bool]]:
-    return _ranked(transaction, wishes, rules_of(transaction, {wish.queue for wish in wishes}), now)
+    queues = _queues(transaction, {wish.queue for wish in wishes})
+    for wish in wishes:
+        # A new job's id is beyond all that were ranked.
+        wish.ready = wish.ready and queues[wish.queue].ranked_to == inf
+    return _ranked(transaction, wishes, {name: queue.rules for name, queue in queues.items()}, now)
+
+
+class _Queue(NamedTuple):
+    rules: QueueRules
+    ranked_to: float
+    """Jobs beyond this id are still to be ranked by these rules: they are given their places then."""
+
+
+def _queues(transaction: Transaction, names: set[str]) -> dict[str, _Queue]:
+    found = transaction.rows("order_rules", queues=pack(sorted(names)))
+    known = {
+        name: _Queue(_rules.decode(text) if text else PLAIN, inf if ranking is None else ranking)
+        for name, text, ranking in found
+    }
+    return {name: known.get(name, _Queue(PLAIN, inf)) for name in names}
 
 
 def rules_of(transaction: Transaction, queues: set[str]) -> dict[str, QueueRules]:
-    """The rules of those queues that have any; who edits them waits."""
-    found = transaction.rows("order_rules", queues=pack(sorted(queues)))
-    return {name: _rules.decode(text) for name, text in found if text}
+    """The rules of these queues; who edits them waits."""
+    return {name: queue.rules for name, queue in _queues(transaction, queues).items()}
 
 
 def _ranked(

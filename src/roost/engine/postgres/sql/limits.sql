@@ -4,6 +4,10 @@
 -- One transaction after the other decides about limits: a lock for each key would let two of them wait for each other.
 SELECT count(pg_advisory_xact_lock(1919905651, 0));
 
+-- name: jobs_patience
+-- While it waits for somebody's long transaction, everybody else waits behind it: rather is the edit refused.
+SET LOCAL lock_timeout = '2s';
+
 -- name: jobs_lock
 -- Until the commit nobody writes or locks a job; whoever does is waited for.
 LOCK TABLE job IN EXCLUSIVE MODE;

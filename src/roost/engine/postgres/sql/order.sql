@@ -2,13 +2,13 @@
 
 -- name: order_rules
 -- Shared: who edits a queue's rules waits for those who rank jobs by them, and the other way round.
-SELECT name, rules FROM queue WHERE name = ANY (ARRAY (SELECT json_array_elements_text(:queues::json)))
+SELECT name, rules, ranking FROM queue WHERE name = ANY (ARRAY (SELECT json_array_elements_text(:queues::json)))
 ORDER BY name FOR SHARE;
 
 -- name: order_facts
 -- What ranks of stored jobs are made of, but for the values that only fair queues ask for.
 SELECT coalesce(json_agg(json_build_array(j.id, j.queue, j.priority, coalesce(j.run_at, j.created_at),
-  CASE WHEN j.state = 'ready' OR j.reason = 'throttled' THEN 1 ELSE 0 END))::text, '[]')
+  CASE WHEN j.state IN ('ready', 'running') OR j.reason = 'throttled' THEN 1 ELSE 0 END))::text, '[]')
 FROM unnest(translate(:ids, '[]', '{}')::bigint[]) r (id)
 JOIN job j ON j.id = ANY (ARRAY[r.id]);
 
@@ -40,8 +40,8 @@ ON CONFLICT (queue, band) DO UPDATE SET latest = fair_band.latest;
 -- name: fair_bands
 -- Where each priority's first ready job starts (none: null) and where its last one ended.
 SELECT coalesce(json_agg(json_build_array(b.queue, b.band, b.latest,
-  (SELECT j.rank FROM job j WHERE j.state = 'ready' AND j.queue = b.queue AND j.rank >= b.band AND j.rank < b.band + :width - 1
-   ORDER BY j.rank LIMIT 1)))::text, '[]')
+  (SELECT j.rank FROM job j WHERE j.state = 'ready' AND j.queue = b.queue AND j.rank >= b.band + b.base
+   AND j.rank < b.band + :width - 1 ORDER BY j.rank LIMIT 1)))::text, '[]')
 FROM json_array_elements(:bands::json) r
 JOIN fair_band b ON b.queue = r.value ->> 0 AND b.band = (r.value ->> 1)::bigint;
 
@@ -79,27 +79,34 @@ FROM (
 ) r
 WHERE job.id = ANY (ARRAY[r.id]);
 
--- name: rank_by_priority
-UPDATE job SET rank = 9 - priority, flags = (flags | :fair::integer) - :fair::integer
-WHERE id IN (
-  SELECT id FROM job WHERE state = 'ready' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'waiting' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'held' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'running' AND queue = :queue
-);
-
--- name: rank_by_age
-UPDATE job SET rank = coalesce(run_at, created_at) - priority * :ageing_ms::bigint,
-  flags = (flags | :fair::integer) - :fair::integer
-WHERE id IN (
-  SELECT id FROM job WHERE state = 'ready' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'waiting' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'held' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'running' AND queue = :queue
-);
-
--- name: rank_parked_queue
+-- name: rank_parked
 -- Jobs that wait for a limit do so in the order of their ranks.
 UPDATE job_limit SET parked = j.rank
 FROM job j
-WHERE j.id = job_limit.job_id AND job_limit.queue = :queue AND job_limit.parked IS NOT NULL;
+WHERE j.id = ANY (ARRAY[job_limit.job_id]) AND job_limit.job_id = ANY (translate(:ids, '[]', '{}')::bigint[])
+  AND job_limit.parked IS NOT NULL;
+
+-- name: fair_rebase
+-- Places of the old order tell nothing of the virtual time any more.
+UPDATE fair_band SET base = latest WHERE queue = :queue;
+
+-- name: ranking_begin
+UPDATE queue SET ranking = 0 WHERE name = :queue;
+
+-- name: ranking_advance
+-- Whoever comes second with a set finds that the first one was there.
+UPDATE queue SET ranking = :upto::bigint WHERE name = :queue AND ranking = :seen;
+
+-- name: ranking_end
+UPDATE queue SET ranking = NULL WHERE name = :queue;
+
+-- name: rankings
+SELECT name, ranking FROM queue WHERE ranking IS NOT NULL ORDER BY name;
+
+-- name: order_unplaced
+-- Ready jobs of a fair queue that came while it was ranked anew.
+SELECT coalesce(json_agg(id)::text, '[]') FROM (
+  SELECT j.id FROM json_array_elements_text(:ranks::json) AS r (rank)
+  JOIN job j ON j.state = 'ready' AND j.queue = :queue AND j.rank = r.rank::bigint
+  LIMIT :limit
+) found;

@@ -4,6 +4,10 @@
 -- The only writer there is decides alone.
 SELECT 1;
 
+-- name: jobs_patience
+-- The only writer there is waits for nobody.
+SELECT 1;
+
 -- name: jobs_lock
 -- The only writer there is waits for nobody.
 SELECT 1;

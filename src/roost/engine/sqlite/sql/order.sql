@@ -1,12 +1,12 @@
 -- The order of queues that have one of their own.
 
 -- name: order_rules
-SELECT name, rules FROM queue WHERE name IN (SELECT value FROM json_each(:queues)) ORDER BY name;
+SELECT name, rules, ranking FROM queue WHERE name IN (SELECT value FROM json_each(:queues)) ORDER BY name;
 
 -- name: order_facts
 -- What ranks of stored jobs are made of, but for the values that only fair queues ask for.
 SELECT json_group_array(json_array(j.id, j.queue, j.priority, coalesce(j.run_at, j.created_at),
-  j.state = 'ready' OR j.reason IS 'throttled'))
+  j.state IN ('ready', 'running') OR j.reason IS 'throttled'))
 FROM json_each(:ids) r JOIN job j ON j.id = r.value;
 
 -- name: order_subjects
@@ -33,8 +33,8 @@ ON CONFLICT (queue, band) DO UPDATE SET latest = fair_band.latest;
 -- name: fair_bands
 -- Where each priority's first ready job starts (none: null) and where its last one ended.
 SELECT json_group_array(json_array(b.queue, b.band, b.latest,
-  (SELECT j.rank FROM job j WHERE j.state = 'ready' AND j.queue = b.queue AND j.rank >= b.band AND j.rank < b.band + :width - 1
-   ORDER BY j.rank LIMIT 1)))
+  (SELECT j.rank FROM job j WHERE j.state = 'ready' AND j.queue = b.queue AND j.rank >= b.band + b.base
+   AND j.rank < b.band + :width - 1 ORDER BY j.rank LIMIT 1)))
 FROM json_each(:bands) r JOIN fair_band b ON b.queue = r.value ->> 0 AND b.band = r.value ->> 1;
 
 -- name: fair_keys
@@ -68,26 +68,30 @@ UPDATE job SET rank = r.value ->> 1, flags = (job.flags | :fair) - CASE WHEN r.v
 FROM json_each(:rows) r
 WHERE job.id = r.value ->> 0;
 
--- name: rank_by_priority
-UPDATE job SET rank = 9 - priority, flags = (flags | :fair) - :fair
-WHERE id IN (
-  SELECT id FROM job WHERE state = 'ready' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'waiting' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'held' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'running' AND queue = :queue
-);
-
--- name: rank_by_age
-UPDATE job SET rank = coalesce(run_at, created_at) - priority * :ageing_ms, flags = (flags | :fair) - :fair
-WHERE id IN (
-  SELECT id FROM job WHERE state = 'ready' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'waiting' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'held' AND queue = :queue
-  UNION ALL SELECT id FROM job WHERE state = 'running' AND queue = :queue
-);
-
--- name: rank_parked_queue
+-- name: rank_parked
 -- Jobs that wait for a limit do so in the order of their ranks.
-UPDATE job_limit SET parked = j.rank
-FROM job j
-WHERE j.id = job_limit.job_id AND job_limit.queue = :queue AND job_limit.parked IS NOT NULL;
+UPDATE job_limit SET parked = (SELECT j.rank FROM job j WHERE j.id = job_limit.job_id)
+WHERE job_id IN (SELECT value FROM json_each(:ids)) AND parked IS NOT NULL;
+
+-- name: fair_rebase
+-- Places of the old order tell nothing of the virtual time any more.
+UPDATE fair_band SET base = latest WHERE queue = :queue;
+
+-- name: ranking_begin
+UPDATE queue SET ranking = 0 WHERE name = :queue;
+
+-- name: ranking_advance
+-- Whoever comes second with a set finds that the first one was there.
+UPDATE queue SET ranking = :upto WHERE name = :queue AND ranking = :seen;
+
+-- name: ranking_end
+UPDATE queue SET ranking = NULL WHERE name = :queue;
+
+-- name: rankings
+SELECT name, ranking FROM queue WHERE ranking IS NOT NULL ORDER BY name;
+
+-- name: order_unplaced
+-- Ready jobs of a fair queue that came while it was ranked anew.
+SELECT json_group_array(id) FROM (
+  SELECT j.id FROM json_each(:ranks) r JOIN job j ON j.state = 'ready' AND j.queue = :queue AND j.rank = r.value LIMIT :limit
+);
