@@ -116,7 +116,8 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
             "the job would expire before it may start", path=f"{path}expires_at", help="give a later time"
         )
     deadline = rules.deadline if request.deadline is None else request.deadline
-    deadline_at = None if deadline is None else now + parse_duration(deadline, path=f"{path}deadline")
+    deadline_ms = None if deadline is None else parse_duration(deadline, path=f"{path}deadline")
+    deadline_at = None if deadline_ms is None else now + deadline_ms
     if request.retry is not None:
         validate_retry(request.retry, f"{path}retry")
     timeout = rules.timeout if request.timeout is None else request.timeout
@@ -134,6 +135,8 @@ def admit(request: Request, rules: QueueRules, now: int, path: str = "") -> JobR
     options = JobOptions(
         retry=request.retry or rules.retry,
         timeout_ms=None if timeout is None else parse_duration(timeout, path=f"{path}timeout"),
+        ttl_ms=None if request.ttl is None else parse_duration(request.ttl, path=f"{path}ttl"),
+        deadline_ms=deadline_ms,
         tags=check_tags(request.tags, f"{path}tags"),
         owner=request.owner,
         unique_key=row.unique.key if row.unique else None,

@@ -6,7 +6,7 @@ import msgspec
 
 from roost.domain.records import HoldRule, JobFacts
 from roost.domain.states import TERMINAL, Event, State, follow
-from roost.errors import Conflict
+from roost.errors import Conflict, InvalidRequest
 
 BY_TIME = frozenset({"scheduled", "retry", "snoozed", "sleeping"})
 """Reasons to wait that end when a time has come; who waits for another job, or for news, is not started by a clock."""
@@ -29,6 +29,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     queue: str
     priority: int
     run_at: int | None
+    expires_at: int | None = None
     event: Event | None = None
     reason: str | None = None
     hold: HoldRule | None = None
@@ -38,13 +39,14 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
 def move(facts: JobFacts, place: Place, now: int) -> Placed:
     """The new place of a job that has not started; raises `Conflict` for one that runs or has ended.
 
-    A held job stays held whatever its place, and no move leads around a hold: the rule of a queue it moves into asks
-    its question, unless the job was let go by another one before.
+    With another time to start comes another expiry, as far from it as it was asked for; raises `InvalidRequest` where a
+    job that expires at a given time would never start. A held job stays held whatever its place, and no move leads
+    around a hold: the rule of a queue it moves into asks its question, unless the job was let go by another one before.
     """
     _check_not_started(facts, "moved")
     queue = facts.queue if place.queue is None else place.queue
     priority = facts.priority if place.priority is None else place.priority
-    run_at, event, reason = facts.run_at, None, None
+    run_at, expires_at, event, reason = facts.run_at, facts.expires_at, None, None
     if place.run_at is not None:
         if facts.state is State.WAITING and facts.reason not in BY_TIME:
             raise Conflict(
@@ -53,6 +55,7 @@ def move(facts: JobFacts, place: Place, now: int) -> Placed:
                 help="move it without a time; roost jobs explain says what it waits for",
             )
         run_at = place.run_at if place.run_at > now else None
+        expires_at = expiry(facts, run_at or now)
         if facts.state is State.WAITING:
             event, reason = (Event.DUE, None) if run_at is None else (Event.RESCHEDULE, "scheduled")
         elif facts.state is State.READY and run_at is not None:
@@ -63,7 +66,20 @@ def move(facts: JobFacts, place: Place, now: int) -> Placed:
         event, reason, hold = Event.HOLD, "approval", place.hold
     if event is not None:
         follow(facts.state, event)
-    return Placed(queue=queue, priority=priority, run_at=run_at, event=event, reason=reason, hold=hold)
+    return Placed(
+        queue=queue, priority=priority, run_at=run_at, expires_at=expires_at, event=event, reason=reason, hold=hold
+    )
+
+
+def expiry(facts: JobFacts, start: int) -> int | None:
+    """When a job expires that may start at ``start`` from now on; raises `InvalidRequest` where that is before it."""
+    if facts.expires_at is None:
+        return None
+    if facts.options.ttl_ms is not None:
+        return start + facts.options.ttl_ms
+    if facts.expires_at <= start:
+        raise InvalidRequest("the job would expire before it may start", path="run_at", help="give an earlier time")
+    return facts.expires_at
 
 
 def run_now(facts: JobFacts, now: int) -> Placed:

@@ -79,6 +79,10 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     retry: RetryRule | None = None
     timeout_ms: int | None = None
+    ttl_ms: int | None = None
+    """How long after its time it may start; another time to start brings another expiry."""
+    deadline_ms: int | None = None
+    """How long it may take from its enqueue, or from when it is reopened."""
     tags: dict[str, str] | None = None
     owner: str | None = None
     unique_key: str | None = None

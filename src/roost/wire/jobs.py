@@ -23,6 +23,7 @@ Ref = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9)] | Literal["low", "normal", "high"]
 InputPath = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 """Keys of nested objects, joined by dots."""
+Owner = Annotated[str, msgspec.Meta(max_length=200)]
 Json = msgspec.Raw
 NULL: Json = msgspec.Raw(b"null")
 if TYPE_CHECKING:
@@ -78,16 +79,16 @@ class NewJob(Wire, kw_only=True):
     """From now; instead of ``run_at``."""
     expires_at: datetime | None = None
     ttl: Duration | None = None
-    """From ``run_at`` (or now): not started by then, it expires; instead of ``expires_at``."""
+    """From ``run_at`` (or now): not started by then, it expires; instead of ``expires_at``. Moves with ``run_at``."""
     deadline: Duration | None = None
-    """From now: not ended by then, it is cancelled, running or not."""
+    """From now, or from when it is reopened: not ended by then, it is cancelled, running or not."""
     timeout: Duration | None = None
     """The longest one attempt may take."""
     retry: RetryRule | None = None
     unique: Unique | None = None
     hold: HoldRule | None = None
     tags: dict[str, str] | None = None
-    owner: str | None = None
+    owner: Owner | None = None
     metadata: MaybeJson = None
     """An object of up to 16 KiB that travels with the job, unread by Roost."""
     limits: Annotated[list[Limit], msgspec.Meta(max_length=8)] | None = None
@@ -339,7 +340,7 @@ class CloneJob(Wire, kw_only=True):
     deadline: Duration | None = None
     unique: Literal["drop", "keep"] = "drop"
     tags: dict[str, str] | None = None
-    owner: str | None = None
+    owner: Owner | None = None
     metadata: MaybeJson = None
 
 
@@ -351,7 +352,7 @@ class EditJob(Wire, kw_only=True):
     """Set; others stay."""
     untag: Annotated[list[Name], msgspec.Meta(max_length=32)] = []
     """Tags to take away."""
-    owner: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    owner: Owner | None = None
     """The empty text takes the owner away."""
     metadata: MaybeJson = None
     """An object; null takes it away."""

@@ -14,6 +14,7 @@ from roost.engine.actions.sets import Refusals, ask, inputs_of, judged, said
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
 from roost.engine.work import indexing, limiting
+from roost.engine.work.changes import note_due
 from roost.engine.work.counting import uncount
 from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.ordering import rank_again
@@ -61,7 +62,7 @@ def reopen(
         transaction.send("job_edit_input", rows=pack([(facts.id, edit.input) for facts in accepted]))
         indexing.renew(transaction, [(facts.id, facts.kind, edit.input) for facts in accepted], now)
     if edit.queue is not None:
-        rows = [(facts.id, facts.state, edit.queue, facts.priority, None) for facts in accepted]
+        rows = [(facts.id, facts.state, edit.queue, facts.priority, None, None) for facts in accepted]
         if transaction.run("job_place", rows=pack(rows)) != len(rows):
             raise Retry
     moves: list[Move] = []
@@ -77,6 +78,7 @@ def reopen(
             there = msgspec.structs.replace(there, flags=there.flags | Flag.HOLDS)
             moves.append(Move(there, Event.REOPEN_HELD, "approval", 0))
             asked.append((there, rule))
+    _count_times_anew(transaction, accepted, now, effects)
     apply(transaction, moves, now, effects)
     rank_again(transaction, [facts.id for facts in accepted], now)
     limited = [facts.id for facts in accepted if facts.flags & Flag.LIMITED and edit.queue not in (None, facts.queue)]
@@ -85,6 +87,21 @@ def reopen(
     ask(transaction, asked, now, effects)
     record(transaction, [(facts.id, "reopened", actor, _told(facts, edit, note)) for facts in accepted], now)
     return refused
+
+
+def _count_times_anew(transaction: Transaction, jobs: list[JobFacts], now: int, effects: Effects) -> None:
+    """Give jobs that had so long to start, or to end, as long again."""
+    rows = []
+    for facts in jobs:
+        ttl, deadline = facts.options.ttl_ms, facts.options.deadline_ms
+        if ttl is not None or deadline is not None:
+            times = (None if ttl is None else now + ttl, None if deadline is None else now + deadline)
+            rows.append((facts.id, *times))
+            for moment in times:
+                if moment is not None:
+                    note_due(effects, moment)
+    if rows:
+        transaction.send("job_times", rows=pack(rows))
 
 
 def _told(facts: JobFacts, edit: Edit, note: str) -> dict[str, object]:

@@ -33,8 +33,8 @@ from roost.errors import Conflict, NotFound, RoostError
 Refusals = dict[int, RoostError]
 
 TABLES = (
-    "input", "result", "progress", "log", "attempt", "step", "step_started", "hold", "event", "unique", "tag", "metadata", "summary",
-    "chunk", "error", "index", "dependency", "dependent", "child", "signal_wait", "signal_used",
+    "input", "result", "progress", "log", "attempt", "step", "step_started", "hold", "event", "unique", "tag",
+    "metadata", "summary", "chunk", "error", "index", "dependency", "dependent", "child", "signal_wait", "signal_used",
     "limit",
 )  # fmt: skip
 """What is deleted with a job: the statement ``<name>_delete`` each."""
@@ -193,7 +193,7 @@ def run_now(
 def _put(transaction: Transaction, placed: list[tuple[JobFacts, Placed]], now: int, effects: Effects) -> None:
     if not placed:
         return
-    rows = [(facts.id, facts.state, at.queue, at.priority, at.run_at) for facts, at in placed]
+    rows = [(facts.id, facts.state, at.queue, at.priority, at.run_at, at.expires_at) for facts, at in placed]
     if transaction.run("job_place", rows=pack(rows)) != len(rows):
         raise Retry
     moves: list[Move] = []
@@ -208,8 +208,9 @@ def _put(transaction: Transaction, placed: list[tuple[JobFacts, Placed]], now: i
         elif facts.state is State.READY:
             # Nothing but its place changed: claims of that place learn of it as of any other ready job.
             effects.ready[at.queue] = effects.ready.get(at.queue, 0) + 1
-        if at.run_at is not None:
-            note_due(effects, at.run_at)
+        for moment in (at.run_at, at.expires_at):
+            if moment is not None:
+                note_due(effects, moment)
     rank_again(transaction, [facts.id for facts, _ in placed], now)
     limited = [facts.id for facts, _ in placed if facts.flags & Flag.LIMITED]
     if limited:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from roost.domain.placing import expiry
 from roost.domain.records import JobFacts, JobRow, UniqueClaim
 from roost.domain.states import Event, State, follow
 from roost.engine.driver import Retry, Transaction
@@ -12,7 +13,7 @@ from roost.engine.work.changes import Change, follow_up, note_due
 from roost.engine.work.facts import facts_of
 from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.texts import pack, unpack
-from roost.errors import UniqueConflict
+from roost.errors import InvalidRequest, UniqueConflict
 from roost.wire.problems import Problem
 
 _CHANGING = ("replace", "reschedule")
@@ -76,7 +77,15 @@ def look_up(
             continue
         problem = _refusal(wish, holder)
         if problem is None and wish.on_conflict == "reschedule" and holder.facts is not None:
-            later[holder.id] = (holder.facts, row.shape.run_at, row.shape.expires_at)
+            expires_at = row.shape.expires_at
+            if expires_at is None:
+                # It says nothing of an expiry: the holder's own moves along.
+                try:
+                    expires_at = expiry(holder.facts, row.shape.run_at or now)
+                except InvalidRequest as error:
+                    problem = Problem.of(error)
+            if problem is None:
+                later[holder.id] = (holder.facts, row.shape.run_at, expires_at)
         duplicates.add(wish.key)
         taken[place] = EnqueuedRow(holder.id, True, problem)
     apply(transaction, [Move(facts, Event.CANCEL, "replaced") for facts in replaced], now, effects)

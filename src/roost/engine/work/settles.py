@@ -7,7 +7,7 @@ from collections.abc import Callable
 from roost.domain.feed import EventType
 from roost.domain.records import SETTLE_FLAGS, JobFacts
 from roost.domain.settle import SUCCEEDED, Ending, Verdict, decide
-from roost.domain.states import State
+from roost.domain.states import TERMINAL, State
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects, SettledRow, SettleRow
 from roost.engine.work import chunks, failures
@@ -195,6 +195,8 @@ def write(
     for facts, ending, verdict in verdicts:
         # A reaped lease's token is forgotten: whoever still has it is refused, also where nobody claimed the job since.
         kept = None if ending.kind == "lost" else facts.token
+        # What had its start in time expires no more while it waits to go on; what was given back has not had it.
+        started = verdict.state not in TERMINAL and ending.kind != "release"
         moves.append(
             (
                 facts.id,
@@ -207,6 +209,7 @@ def write(
                 verdict.flags,
                 verdict.finished_at,
                 kept,
+                int(started),
             )
         )
     if transaction.run("settle_apply", rows=pack(moves)) != len(moves):

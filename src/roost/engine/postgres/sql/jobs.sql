@@ -3,10 +3,11 @@
 
 -- name: job_place
 -- Another place in line: guarded by the state the rules saw.
-UPDATE job SET queue = r.queue, priority = r.priority, run_at = r.run_at, rank = 9 - r.priority
+UPDATE job SET queue = r.queue, priority = r.priority, run_at = r.run_at, expires_at = r.expires_at,
+  rank = 9 - r.priority
 FROM (
   SELECT (value ->> 0)::bigint AS id, value ->> 1 AS seen, value ->> 2 AS queue, (value ->> 3)::smallint AS priority,
-    (value ->> 4)::bigint AS run_at
+    (value ->> 4)::bigint AS run_at, (value ->> 5)::bigint AS expires_at
   FROM json_array_elements(:rows::json) ORDER BY 1
 ) r
 WHERE job.id = ANY (ARRAY[r.id]) AND job.state || '' = r.seen;
@@ -36,6 +37,15 @@ ON CONFLICT (job_id, number) DO NOTHING;
 -- What the last life left in the row; attempt numbers go on, and so does no lease.
 UPDATE job SET token = NULL, worker = NULL, run_at = NULL, expires_at = NULL, deadline_at = NULL, deaths = 0
 WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]);
+
+-- name: job_times
+-- The expiry and the deadline of a new life.
+UPDATE job SET expires_at = r.expires_at, deadline_at = r.deadline_at
+FROM (
+  SELECT (value ->> 0)::bigint AS id, (value ->> 1)::bigint AS expires_at, (value ->> 2)::bigint AS deadline_at
+  FROM json_array_elements(:rows::json) ORDER BY 1
+) r
+WHERE job.id = ANY (ARRAY[r.id]);
 
 -- name: tag_put
 INSERT INTO job_tag (key, value, job_id)

@@ -37,11 +37,13 @@ JOIN attempt a ON a.job_id = ANY (ARRAY[r.id]) AND a.token = r.token;
 
 -- name: settle_apply
 UPDATE job SET state = r.state, reason = r.reason, run_at = coalesce(r.run_at, job.run_at), failures = r.failures,
-  deaths = r.deaths, flags = r.flags, finished_at = r.finished_at, token = r.kept, lease_until = NULL
+  deaths = r.deaths, flags = r.flags, finished_at = r.finished_at, token = r.kept, lease_until = NULL,
+  expires_at = CASE WHEN r.started THEN NULL ELSE job.expires_at END
 FROM (
   SELECT (value ->> 0)::bigint AS id, value ->> 1 AS token, value ->> 2 AS state, value ->> 3 AS reason,
     (value ->> 4)::bigint AS run_at, (value ->> 5)::integer AS failures, (value ->> 6)::integer AS deaths,
-    (value ->> 7)::integer AS flags, (value ->> 8)::bigint AS finished_at, value ->> 9 AS kept
+    (value ->> 7)::integer AS flags, (value ->> 8)::bigint AS finished_at, value ->> 9 AS kept,
+    (value ->> 10)::integer = 1 AS started
   FROM json_array_elements(:rows::json) ORDER BY 1
 ) r
 WHERE job.id = ANY (ARRAY[r.id]) AND job.token = r.token AND job.state || '' = 'running';

@@ -2,7 +2,7 @@
 
 -- name: job_place
 -- Another place in line: guarded by the state the rules saw.
-UPDATE job SET queue = r.value ->> 2, priority = r.value ->> 3, run_at = r.value ->> 4,
+UPDATE job SET queue = r.value ->> 2, priority = r.value ->> 3, run_at = r.value ->> 4, expires_at = r.value ->> 5,
   rank = 9 - (r.value ->> 3)
 FROM json_each(:rows) r
 WHERE job.id = r.value ->> 0 AND job.state = r.value ->> 1;
@@ -31,6 +31,12 @@ ON CONFLICT (job_id, number) DO NOTHING;
 -- What the last life left in the row; attempt numbers go on, and so does no lease.
 UPDATE job SET token = NULL, worker = NULL, run_at = NULL, expires_at = NULL, deadline_at = NULL, deaths = 0
 WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: job_times
+-- The expiry and the deadline of a new life.
+UPDATE job SET expires_at = r.value ->> 1, deadline_at = r.value ->> 2
+FROM json_each(:rows) r
+WHERE job.id = r.value ->> 0;
 
 -- name: tag_put
 INSERT INTO job_tag (key, value, job_id)

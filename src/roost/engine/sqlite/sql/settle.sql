@@ -24,7 +24,7 @@ FROM json_each(:rows) r JOIN attempt a ON a.job_id = r.value ->> 0 AND a.token =
 -- name: settle_apply
 UPDATE job SET state = r.value ->> 2, reason = r.value ->> 3, run_at = coalesce(r.value ->> 4, job.run_at),
   failures = r.value ->> 5, deaths = r.value ->> 6, flags = r.value ->> 7, finished_at = r.value ->> 8,
-  token = r.value ->> 9, lease_until = NULL
+  token = r.value ->> 9, lease_until = NULL, expires_at = CASE WHEN r.value ->> 10 THEN NULL ELSE job.expires_at END
 FROM json_each(:rows) r
 WHERE job.id = r.value ->> 0 AND job.token = r.value ->> 1 AND job.state = 'running';
 
