@@ -8,3 +8,6 @@ CREATE TABLE step_started (
   started_at INTEGER NOT NULL,
   PRIMARY KEY (job_id, name, attempt)
 ) STRICT, WITHOUT ROWID;
+
+-- When somebody asked a worker to end its jobs and then itself.
+ALTER TABLE worker ADD COLUMN draining_at INTEGER;

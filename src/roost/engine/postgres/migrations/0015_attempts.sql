@@ -8,3 +8,6 @@ CREATE TABLE step_started (
   started_at bigint NOT NULL,
   PRIMARY KEY (job_id, name, attempt)
 );
+
+-- When somebody asked a worker to end its jobs and then itself.
+ALTER TABLE worker ADD COLUMN draining_at bigint;
