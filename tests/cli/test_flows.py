@@ -36,6 +36,9 @@ def test_a_job_from_enqueue_to_its_result(program: Roost, worker: str) -> None:
     assert whole["events"][0]["type"] == "created"
     assert list(whole)[:4] == ["id", "kind", "queue", "state"]
 
+    steps = program("jobs", "steps", id)
+    assert (steps.returncode, "render" in steps.stdout, "not recorded" in steps.stdout) == (0, True, False)
+
     logs = program("jobs", "logs", id, "-f")
     assert (logs.returncode, logs.stdout.count("\n")) == (0, 1)
     assert program("jobs", "explain", id).stdout.startswith(f"job {id} is succeeded since ")
@@ -180,6 +183,10 @@ def test_raw_calls_reach_any_operation(roost: Roost) -> None:
 def test_the_worker_is_listed_and_the_doctor_is_content(roost: Roost, worker: str, place: Path, server: str) -> None:
     workers = json.loads(roost("workers", "-o", "json").stdout)
     assert [one["id"] for one in workers] == [worker]
+    assert [one["id"] for one in json.loads(roost("workers", "list", "-o", "json").stdout)] == [worker]
+    missing = roost("workers", "drain", "nobody")
+    assert (missing.returncode, "there is no worker 'nobody'" in missing.stderr) == (3, True)
+    assert roost("workers", "drain").returncode == 2
     health = roost("doctor")
     assert health.returncode == 0, health.stdout
     assert "power loss: safe" in health.stdout

@@ -7,11 +7,12 @@ import contextvars
 import logging
 import os
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
 import roost
-from roost.errors import ConfigurationError, RoostError
+from roost.errors import ConfigurationError, NotFound, RoostError
 from roost.sdk._async.client import AsyncClient
 from roost.sdk.core import job_logger
 from roost.wire.jobs import NewJob
@@ -242,3 +243,68 @@ def test_a_worker_that_cannot_work_is_refused() -> None:
         roost.Worker(registry, client, queues=[])
     with pytest.raises(RoostError, match="not a duration"):
         roost.Worker(registry, client, queues=["default"], lease="soon")
+
+
+@pytest.mark.feature("shutdown")
+async def test_a_worker_that_is_asked_to_drain_ends_with_its_last_job(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roost.sdk.worker.DRAIN_HEEDED_AFTER", 0.0)
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    @bench.app.job
+    async def long() -> str:
+        began.set()
+        await may_end.wait()
+        return "whole"
+
+    job = await bench.enqueue(long)
+    await bench.embedded.start_loops()
+    # Its own grace is over at once: who drains takes the time that the jobs take.
+    worker = bench.worker(name="old", lease="1s", grace=0.0)
+    running = asyncio.create_task(worker.run())
+    await asyncio.wait_for(began.wait(), 20)
+    async with asyncio.timeout(20):
+        while not await bench.client.workers.list():
+            await asyncio.sleep(0.01)
+    await bench.client.workers.drain("old")
+    [known] = await bench.client.workers.list()
+    assert (known.id, known.draining) == ("old", True)
+    async with asyncio.timeout(20):
+        while not worker._draining:
+            await asyncio.sleep(0.01)
+    late = await bench.enqueue(long)
+    assert not running.done()
+    may_end.set()
+    await asyncio.wait_for(running, 20)
+    ended = await bench.job(job)
+    assert (ended.state, ended.attempt, bytes(ended.result or b"")) == ("succeeded", 1, b'"whole"')
+    assert (await bench.job(late)).state == "ready"
+    # Started again under its name it works again.
+    async with bench.running(name="old"):
+        assert (await bench.ended(late)).state == "succeeded"
+        [known] = await bench.client.workers.list()
+        assert not known.draining
+
+
+@pytest.mark.feature("shutdown")
+async def test_a_worker_that_drains_may_still_be_told_to_hurry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roost.sdk.worker.DRAIN_HEEDED_AFTER", 0.0)
+    began = asyncio.Event()
+
+    @bench.app.job
+    async def endless() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    job = await bench.enqueue(endless)
+    async with bench.running(name="old", lease="1s", grace=0.1) as worker:
+        await asyncio.wait_for(began.wait(), 20)
+        async with asyncio.timeout(20):
+            while not worker._draining:
+                with suppress(NotFound):  # until it has registered
+                    await bench.client.workers.drain("old")
+                await asyncio.sleep(0.05)
+    assert [attempt.outcome for attempt in (await bench.job(job)).attempts] == ["released"]
+    with pytest.raises(NotFound):
+        await bench.client.workers.drain("nobody")

@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "indexes": ("roost.cli.indexes", "Declare paths of inputs that searches find at once."),
     "events": ("roost.cli.events", "Show what happened, and what happens as it does."),
     "outbox": ("roost.cli.outbox", "Jobs that wait in a program's own database, and their relay."),
-    "workers": ("roost.cli.workers", "List the workers heard of lately."),
+    "workers": ("roost.cli.workers", "List the workers heard of lately, and let them drain."),
     "doctor": ("roost.cli.doctor", "Check this machine, the store and the promises it can keep."),
     "db": ("roost.cli.db", "The store's schema."),
     "bench": ("roost.cli.bench", "Measure throughput and latency."),

@@ -82,6 +82,8 @@ class EventType(StrEnum):
     """Its last job ended; how its jobs ended is with it."""
     SIGNAL_SENT = "signal_sent"
     WORKER_REGISTERED = "worker_registered"
+    WORKER_DRAINING = "worker_draining"
+    """Somebody asked a worker to end its jobs, and then itself."""
     WEBHOOK_PUT = "webhook_put"
     WEBHOOK_ROTATED = "webhook_rotated"
     WEBHOOK_ENABLED = "webhook_enabled"

@@ -463,6 +463,19 @@ class SendSignal(msgspec.Struct, tag=True):
     limit: int = 1000
 
 
+class SeeWorkers(msgspec.Struct, tag=True):
+    """Workers and when a node heard of them last, in milliseconds."""
+
+    heard: list[tuple[str, int]]
+
+
+class DrainWorker(msgspec.Struct, tag=True):
+    """Ask a worker to claim no more, end its jobs, and then itself."""
+
+    id: str
+    actor: str = ""
+
+
 class RegisterWorker(msgspec.Struct, tag=True):
     id: str
     data: str
@@ -551,6 +564,8 @@ Action = (
     | CancelBatch
     | SendSignal
     | RegisterWorker
+    | SeeWorkers
+    | DrainWorker
     | DeliverBatch
     | Promote
     | Reap

@@ -290,6 +290,11 @@ class SqlReader(SqlHookReader):
         with self._session() as session:
             return [rows.worker(row) for row in session.rows("worker_rows", since=since)]
 
+    def draining(self) -> set[str]:
+        """Workers that were asked to drain and did not start again since."""
+        with self._session() as session:
+            return {id for (id,) in session.rows("workers_draining")}
+
     def due(self) -> Due:
         """When the loops have something to do."""
         with self._session() as session:

@@ -242,6 +242,7 @@ def worker(row: Row) -> Worker:
         running=row[4],
         started_at=timestamp(row[2]),
         seen_at=timestamp(row[3]),
+        draining=row[5] is not None,
     )
 
 

@@ -60,14 +60,16 @@ class Heart:
         transport: Calls,
         on_cancel: Callable[[Attempt], None],
         on_lost: Callable[[Attempt], None],
+        on_drain: Callable[[], None],
     ) -> None:
-        """``on_cancel`` and ``on_lost`` are called on the loop that `start` ran on."""
+        """``on_cancel``, ``on_lost`` and ``on_drain`` are called on the loop that `start` ran on."""
         self._worker = worker
         self._lease = lease
         self._seconds = lease_seconds
         self._transport = transport
         self._on_cancel = on_cancel
         self._on_lost = on_lost
+        self._on_drain = on_drain
         self._patience = Patience(seconds=float("inf"), base=0.1, cap=lease_seconds / 6)
         self._attempts: dict[tuple[int, str], Attempt] = {}
         self._condition = threading.Condition()
@@ -225,6 +227,8 @@ class Heart:
             return
         self._failures = 0
         self._renewed(call.beats, reply, sent_at)
+        if reply.drain:
+            self._tell_loop(self._on_drain)
 
     def _failed(self, call: _Call, error: RoostError) -> None:
         """Not heard, or not now: what it tells is said again, under the same name."""

@@ -48,6 +48,8 @@ BACKLOG_SECONDS = 1.0
 """A claimed job that no handler was free for in this time goes back: another worker may be idle."""
 LAST_CLAIM_SECONDS = 0.25
 """A claim sent so shortly before the stop is waited for: under load it has an answer, which must not get lost."""
+DRAIN_HEEDED_AFTER = 15.0
+"""Seconds after its registration in which a worker takes a wish to drain for one that was meant for its name before."""
 UNKNOWN_KIND_SECONDS = 5.0
 """Pause after a claim that brought nothing but kinds without a handler."""
 
@@ -83,6 +85,10 @@ class Worker:
         self._lease_seconds = parse_duration(lease, path="lease") / 1000
         self._grace = grace
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        """It is to end within the grace, whether it drains or not."""
+        self._draining = False
+        self._registered_at: float | None = None
         self._until_idle = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
@@ -129,7 +135,15 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._until_idle = until == "idle"
         transport = beat_transport(self._client.transport, self._lease_seconds / 3)
-        self._heart = Heart(self.name, self._lease, self._lease_seconds, transport, self._cancel_requested, self._lost)
+        self._heart = Heart(
+            self.name,
+            self._lease,
+            self._lease_seconds,
+            transport,
+            self._cancel_requested,
+            self._lost,
+            self._drain_requested,
+        )
         self._heart.start()
         # Handlers of several applications may share a worker: what their handlers share lives as long as it.
         scopes = {id(handler.surroundings): handler.surroundings.scope for handler in self._registry}
@@ -166,7 +180,10 @@ class Worker:
                 continue
             done = self._done
             claimed, sent_at = await self._claim(room)
-            if claimed is None or self._take(claimed, sent_at):
+            taken = 0 if claimed is None else self._take(claimed, sent_at)
+            if claimed is not None and claimed.drain:
+                self._drain_requested()
+            if claimed is None or taken:
                 continue
             if not self._until_idle:
                 if claimed.jobs:
@@ -333,6 +350,7 @@ class Worker:
         )
         try:
             await self._client.workers.register(who)
+            self._registered_at = time.monotonic()
         except RoostError as error:
             logger.warning("worker %s could not register: %s", self.name, error)
 
@@ -342,8 +360,20 @@ class Worker:
             await asyncio.wait_for(self._stop.wait(), seconds)
         return self._stop.is_set()
 
+    def _drain_requested(self) -> None:
+        """Somebody asked this worker to end with its last job; `stop` still ends it sooner."""
+        known = self._registered_at
+        # An earlier run under this name may have been meant, as long as not every node has heard of this one.
+        if self._draining or known is None or time.monotonic() < known + DRAIN_HEEDED_AFTER:
+            return
+        logger.info("worker %s was asked to drain: it ends with the last of %d jobs", self.name, self.running)
+        self._draining = True
+        self._stop.set()
+        self._wake.set()
+
     def _begin_stop(self) -> None:
         self._lanes.stopping = True
+        self._hurry.set()
         self._stop.set()
         self._wake.set()
 
@@ -353,6 +383,10 @@ class Worker:
         lanes = self._lanes
         while lanes.backlog:
             self._release(lanes.backlog.popleft())
+        while self._draining and lanes.running and not self._hurry.is_set():
+            hurried = asyncio.create_task(self._hurry.wait())
+            await asyncio.wait([hurried, *lanes.running], return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
         if lanes.running:
             await asyncio.wait([*lanes.running], timeout=self._grace)
         for attempt in lanes.attempts():

@@ -51,7 +51,7 @@ async def claim(core: Core, request: ClaimJobs, call: CallInfo) -> RawClaimed:
     core.seen.hear(work.worker, core.now())
     core.seen.takes(work.worker, work.queues)
     if not wait_ms:
-        return _claimed(await core.committer.taken(core.committer.claim(work)))
+        return _claimed(core, work, await core.committer.taken(core.committer.claim(work)))
     return await _wait_for_jobs(core, work, wait_ms)
 
 
@@ -74,7 +74,7 @@ async def _wait_for_jobs(core: Core, work: ClaimWork, wait_ms: int) -> RawClaime
                 # may have left the promised job where it was.
                 unused = {}
         core.seen.hear(work.worker, core.now())
-        return _claimed(answer)
+        return _claimed(core, work, answer)
     finally:
         if waiter.joined is not None:
             committer.disown(waiter.joined)
@@ -102,10 +102,11 @@ def _claim_work(core: Core, request: ClaimJobs, call: CallInfo) -> tuple[ClaimWo
     return work, wait_ms
 
 
-def _claimed(answer: ClaimAnswer | Problem) -> RawClaimed:
+def _claimed(core: Core, work: ClaimWork, answer: ClaimAnswer | Problem) -> RawClaimed:
     if isinstance(answer, Problem):
         raise answer.error()
-    return RawClaimed(token=answer.token, lease_ms=answer.lease_ms, jobs=msgspec.Raw(answer.jobs))
+    drain = work.worker in core.seen.draining
+    return RawClaimed(token=answer.token, lease_ms=answer.lease_ms, jobs=msgspec.Raw(answer.jobs), drain=drain)
 
 
 def read_lease(text: str) -> int:
@@ -244,6 +245,7 @@ async def heartbeat(core: Core, request: Heartbeat, call: CallInfo) -> Heartbeat
         rows.append(row)
     answers = await core.committer.beat(rows, size) if rows else []
     return HeartbeatReply(
+        drain=request.worker in core.seen.draining,
         beats=[
             Beaten(id=answer.id, cancel=answer.cancel, error=answer.problem or refused.get(index))
             for index, answer in enumerate(answers)

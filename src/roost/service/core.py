@@ -146,6 +146,7 @@ class Core:
         """Read the queues' rules again."""
         at = self.clock.monotonic()
         self.rules.replace(await self.read(self.reader.queue_rules), await self.read(self.reader.kind_schemas), at)
+        self.seen.draining = await self.read(self.reader.draining)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside everything else; `close` waits for it."""

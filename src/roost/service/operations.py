@@ -123,6 +123,7 @@ USE_CASES: dict[str, UseCase] = {
     contract.EXTEND_HOLD.name: holds.extend,
     contract.LIST_WORKERS.name: workers.every,
     contract.REGISTER_WORKER.name: workers.register,
+    contract.DRAIN_WORKER.name: workers.drain,
     contract.DELIVER_OUTBOX.name: outboxes.deliver,
     contract.LIST_WEBHOOKS.name: webhooks.every,
     contract.GET_WEBHOOK.name: webhooks.get,

@@ -13,6 +13,8 @@ class Seen:
     def __init__(self) -> None:
         self._at: dict[str, int] = {}
         self._queues: dict[str, frozenset[str]] = {}
+        self.draining: set[str] = set()
+        """Workers that were asked to drain, as the store said when the rules were read."""
 
     def hear(self, worker: str, now: int) -> None:
         """``worker`` called."""
@@ -29,6 +31,10 @@ class Seen:
     def last(self, worker: str) -> int | None:
         """When it last called this node."""
         return self._at.get(worker)
+
+    def heard(self, after: int) -> list[tuple[str, int]]:
+        """Workers that called this node later than ``after``, and when."""
+        return [(worker, at) for worker, at in self._at.items() if at > after]
 
     def takers(self, queue: str, since: int) -> int:
         """How many workers heard of since then take ``queue``."""

@@ -6,7 +6,7 @@ from roost.domain.names import check_name
 from roost.engine import protocol
 from roost.service.core import CallInfo, Core
 from roost.service.seen import LATELY_MS
-from roost.wire.attempts import Register, Worker, Workers
+from roost.wire.attempts import Register, Worker, WorkerRef, Workers
 from roost.wire.codec import encode, timestamp
 from roost.wire.jobs import Empty
 from roost.wire.server import Health, Info
@@ -25,7 +25,16 @@ async def register(core: Core, request: Register, call: CallInfo) -> Empty:
     core.seen.takes(request.id, request.queues)
     action = protocol.RegisterWorker(request.id, encode(request).decode())
     await core.act_for_itself(action)
+    core.seen.draining.discard(request.id)
     return Empty()
+
+
+async def drain(core: Core, request: WorkerRef, call: CallInfo) -> Empty:
+    """Ask a worker to end its jobs and then itself; raises `NotFound`."""
+    action = protocol.DrainWorker(request.id, request.actor or call.actor)
+    answer = await core.act(action, Empty, name="workers.drain", request=request, call=call)
+    core.seen.draining.add(request.id)
+    return answer
 
 
 async def every(core: Core, request: Empty, call: CallInfo) -> Workers:

@@ -57,6 +57,8 @@ class Claimed(Wire, kw_only=True):
     token: str
     lease_ms: int
     jobs: list[Lease]
+    drain: bool = False
+    """Somebody wants this worker to claim no more, to end its jobs, and then itself."""
 
 
 class RawClaimed(Wire, kw_only=True):
@@ -65,6 +67,7 @@ class RawClaimed(Wire, kw_only=True):
     token: str
     lease_ms: int
     jobs: Json
+    drain: bool = False
 
 
 class NewHold(Wire, kw_only=True):
@@ -184,6 +187,8 @@ class Beaten(Wire, kw_only=True):
 
 class HeartbeatReply(Wire, kw_only=True):
     beats: list[Beaten]
+    drain: bool = False
+    """As `Claimed.drain`."""
 
 
 class RecordStep(Wire, kw_only=True):
@@ -270,6 +275,13 @@ class Worker(Wire, kw_only=True):
     running: int
     started_at: str
     seen_at: str
+    draining: bool = False
+    """It was asked to end its jobs, and then itself."""
+
+
+class WorkerRef(Wire, kw_only=True):
+    id: Name = ""
+    actor: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 class Workers(Wire, kw_only=True):

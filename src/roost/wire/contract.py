@@ -492,6 +492,16 @@ REGISTER_WORKER = Operation(
     "A worker says who it is",
 )
 
+DRAIN_WORKER = Operation(
+    "workers.drain",
+    "POST",
+    "/workers/{id}/drain",
+    attempts.WorkerRef,
+    jobs.Empty,
+    "write",
+    "Let a worker end its jobs, and then itself",
+)
+
 DELIVER_OUTBOX = Operation(
     "outboxes.deliver",
     "PUT",

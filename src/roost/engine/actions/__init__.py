@@ -58,6 +58,8 @@ from roost.engine.protocol import (
     RankJobs,
     Reap,
     RegisterWorker,
+    SeeWorkers,
+    DrainWorker,
     ReopenJobs,
     RunJobs,
     SealBatch,
@@ -71,7 +73,9 @@ from roost.engine.protocol import (
 )
 from roost.engine.searching.protocol import SearchAction
 from roost.engine.work import feed, operations
+from roost.engine.work.moves import record
 from roost.engine.work.texts import pack
+from roost.errors import NotFound
 from roost.wire.problems import Problem
 
 
@@ -166,7 +170,18 @@ def _act(transaction: Transaction, action: Action, now: int, rng: Callable[[], f
         case RegisterWorker():
             transaction.send("worker_put", id=action.id, data=action.data, now=now)
             feed.tell(transaction, "worker_registered", [], {"worker": action.id})
-            return Acted("{}", Effects(), 1)
+            # Nodes know by their rules who is to drain: one that starts again under its old name is not.
+            return Acted("{}", Effects(rules=True), 1)
+        case SeeWorkers():
+            transaction.send("worker_seen", rows=pack(sorted(action.heard)))
+            return Acted("{}", Effects(), len(action.heard))
+        case DrainWorker():
+            if not transaction.run("worker_drain", id=action.id, now=now):
+                raise NotFound(
+                    f"there is no worker {action.id!r}", path="id", help="roost workers shows those heard of lately"
+                )
+            record(transaction, [(None, "worker_draining", action.actor, {"worker": action.id})], now)
+            return Acted("{}", Effects(rules=True), 1)
         case DeliverBatch():
             return outboxes.deliver(transaction, action, now)
         case Promote():

@@ -12,7 +12,7 @@ from roost.domain.records import QueueRules
 from roost.domain.schedule import ScheduleRule
 from roost.sdk.adapters import encode
 from roost.wire import contract
-from roost.wire.attempts import Register, Worker
+from roost.wire.attempts import Register, Worker, WorkerRef
 from roost.wire.holds import AnswerHold, DecideHold, ExtendHold, Hold, HoldPage, HoldRef, ListHolds
 from roost.wire.jobs import Empty, Enqueued, NewJob
 from roost.wire.kinds import KindRef, KindSchema, PutKind
@@ -285,6 +285,10 @@ class AsyncWorkers:
     async def register(self, worker: Register) -> None:
         """Say who this worker is."""
         await self._client.call(contract.REGISTER_WORKER, worker)
+
+    async def drain(self, id: str) -> None:
+        """Let a worker claim no more, end its jobs, and then itself; raises `NotFound`."""
+        await self._client.call(contract.DRAIN_WORKER, WorkerRef(id=id))
 
 
 class AsyncOutboxes:

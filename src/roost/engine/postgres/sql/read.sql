@@ -137,8 +137,12 @@ FROM fire f LEFT JOIN job j ON j.id = f.job_id
 WHERE f.schedule = :name AND f.fire_at < :before ORDER BY f.fire_at DESC LIMIT :limit;
 
 -- name: worker_rows
-SELECT w.id, w.data, w.started_at, w.seen_at, (SELECT count(*) FROM job j WHERE j.state = 'running' AND j.worker = w.id)
+SELECT w.id, w.data, w.started_at, w.seen_at, (SELECT count(*) FROM job j WHERE j.state = 'running' AND j.worker = w.id),
+  w.draining_at
 FROM worker w WHERE w.seen_at >= :since ORDER BY w.id;
+
+-- name: workers_draining
+SELECT id FROM worker WHERE draining_at IS NOT NULL;
 
 -- name: due_job
 SELECT min(at) FROM (

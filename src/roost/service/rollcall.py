@@ -1,0 +1,27 @@
+"""Which workers are there, told to the store now and then: other nodes did not hear them."""
+
+from __future__ import annotations
+
+from roost.engine.protocol import SeeWorkers
+from roost.service.core import Core
+
+PERIOD_SECONDS = 40.0
+"""Well below the time after which a silent worker counts as gone."""
+
+
+class RollCall:
+    """The work of its loop: one statement for all the workers that called since the last time."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._told_until = 0
+
+    async def __call__(self) -> int | None:
+        """Tell who was heard of; nothing is written where nobody was."""
+        core = self._core
+        now = core.now()
+        heard = core.seen.heard(self._told_until)
+        if heard:
+            await core.act_for_itself(SeeWorkers(heard))
+        self._told_until = now
+        return None
