@@ -19,6 +19,7 @@ from roost.engine.searching.dialects import Dialect, Queries
 from roost.engine.searching.sources import Sort
 from roost.engine.searching.walk import (
     COUNT_LIMIT,
+    SECONDS_LIMIT,
     Bound,
     Looked,
     Place,
@@ -122,16 +123,25 @@ class SearchReader(BulkReader):
         query = parse(text, now)
         with self._session() as session, session.bounded():
             made = plan(query, order, session, _ready(session))
-            looked = Looked()
-            places = list(islice(walk(made, session, after, Bound(elapsed), looked, limit + 1), limit + 1))
+            began, looked = elapsed(), Looked()
+            walking = walk(made, session, after, Bound(elapsed), looked, limit + 1)
+            places = list(islice(walking, limit + 1))
+            seen, complete, last = looked.rows, looked.complete, looked.last
             if len(places) > limit:
-                looked = Looked(looked.rows, True, places[limit - 1])
+                complete, last = True, places[limit - 1]
             found = _summaries(session, [id for _, id in places[:limit]])
-            counted = _count(made, session, elapsed) if count else None
-        last = looked.last
+            counted = None
+            if count:
+                if after is not None:
+                    # From the beginning; both together are no more than one search may cost.
+                    looked, places = Looked(), []
+                    bound = Bound(elapsed, seconds=max(0.0, SECONDS_LIMIT - (elapsed() - began)))
+                    walking = walk(made, session, None, bound, looked, 1000)
+                jobs = len(places) + sum(1 for _ in islice(walking, COUNT_LIMIT + 1 - len(places)))
+                counted = Count(jobs=min(jobs, COUNT_LIMIT), exact=looked.complete and jobs <= COUNT_LIMIT)
         return SearchPage(
             jobs=found,
-            searched=Searched(rows=looked.rows, complete=looked.complete, index=made.source.name, scan=made.scan),
+            searched=Searched(rows=seen, complete=complete, index=made.source.name, scan=made.scan),
             cursor=None if last is None else write_cursor(text, order.key, order.descending, now, last),
             count=counted,
         )
@@ -340,12 +350,6 @@ def _summaries(session: Session, ids: list[int]) -> list[JobSummary]:
 def _states(session: Session, ids: list[int]) -> dict[State, int]:
     sql = f"SELECT j.state, count(*) {session.dialect.job_rows()} GROUP BY j.state"
     return {State(state): jobs for state, jobs in session.query(sql, {"ids": pack(ids)})} if ids else {}
-
-
-def _count(made: Plan, session: Session, elapsed: Callable[[], float]) -> Count:
-    looked = Looked()
-    jobs = sum(1 for _ in islice(walk(made, session, None, Bound(elapsed), looked, 1000), COUNT_LIMIT + 1))
-    return Count(jobs=min(jobs, COUNT_LIMIT), exact=looked.complete and jobs <= COUNT_LIMIT)
 
 
 def _use(made: Plan, term: Any) -> Any:

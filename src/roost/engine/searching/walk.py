@@ -103,10 +103,14 @@ def walk(
             looked.last = None
             return
         after = looked.last = candidates[-1]
-        if looked.rows >= bound.rows or bound.elapsed() - began > bound.seconds:
+        spent = bound.elapsed() - began
+        if looked.rows >= bound.rows or spent > bound.seconds:
             looked.complete = False
             return
         portion *= 4
+        if spent > 0:
+            # No larger than what the time that is left is enough for: some terms cost a hundred times others.
+            portion = min(portion, max(SMALLEST, int(looked.rows / spent * (bound.seconds - spent))))
 
 
 def _matching(ids: list[int], check: Condition | None, queries: Queries) -> set[int]:
