@@ -47,7 +47,7 @@ async def send(brief: words.Brief, job_id: str) -> post.Receipt:
 
 
 @app.job(name="daily_brief", retries=5, timeout="5m", unique=roost.Unique("user", on_conflict="return"))
-async def daily_brief(user: str, ctx: roost.Context) -> post.Receipt:
+async def daily_brief(user: str, ctx: roost.Context = roost.injected()) -> post.Receipt:
     """Read, summarise, ask, send; whatever was done before a crash is not done again."""
     inbox = await ctx.step("read", read_inbox, user)
     brief = await ctx.step("summarise", summarise, inbox)

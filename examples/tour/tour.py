@@ -11,7 +11,7 @@ def greet(name: str) -> str:
 
 
 @app.job
-async def report(names: list[str], ctx: roost.Context) -> int:
+async def report(names: list[str], ctx: roost.Context = roost.injected()) -> int:
     greetings = await ctx.map("greet", greet, names)  # a recorded step for each name
     await ctx.approve("Publish", show=greetings, expires="2h")  # held here; no worker waits
     return len(greetings)

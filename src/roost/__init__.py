@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from roost.sdk.patience import Patience as Patience
     from roost.sdk.signature import injected as injected
     from roost.sdk.worker import Worker as Worker
+    from roost.wire.events import FeedEvent as FeedEvent
+    from roost.wire.events import FeedReset as FeedReset
 else:
     _HOMES = {
         "App": "roost.sdk.app",
@@ -70,6 +72,8 @@ else:
         "ErrorRule": "roost.domain.retry",
         "Exit": "roost.sdk.outcome",
         "Fatal": "roost.sdk.outcome",
+        "FeedEvent": "roost.wire.events",
+        "FeedReset": "roost.wire.events",
         "Handle": "roost.sdk.handle",
         "HoldRule": "roost.domain.records",
         "JobCall": "roost.sdk.calls",

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from mypy import api
 
+from scripts.source_files import ROOT
+from tests.docs.documents import DOCUMENTS, blocks
+
 PROGRAM = """
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -98,6 +101,20 @@ async def main() -> None:
     welcome.options(dely="10m")  # error: call-arg
     roost.Handel  # error: attr-defined
 """
+
+
+def test_the_programs_of_the_documents_are_typed(tmp_path: Path) -> None:
+    """As a reader would check them; the guides on HTTP and on tests are written without types."""
+    names = []
+    for document in DOCUMENTS:
+        code = blocks(document.read_text(), "python")
+        if code and document.stem not in ("http", "testing", "django"):
+            file = tmp_path / f"guide_{document.stem.replace('-', '_')}.py"
+            file.write_text("\n\n".join(code))
+            names.append(str(file))
+    said, broken, _ = api.run(["--strict", "--config-file", str(ROOT / "pyproject.toml"), *names])
+    assert (broken, said) == ("", f"Success: no issues found in {len(names)} source files\n")
+    assert len(names) >= 8
 
 
 def test_enqueue_and_result_are_typed_like_the_function(tmp_path: Path) -> None:
