@@ -29,7 +29,6 @@ from tests.support.postgres import PostgresServer
 GRACE = 5.0
 LEASE_SECONDS = 1.0
 JOBS = 80
-FIRES = 10
 SCHEDULES = 3
 
 
@@ -132,7 +131,7 @@ def _refused(asked: Client, id: int, token: str, report: Report) -> int:
     return 3
 
 
-def two_nodes(store: str, folder: Path, report: Report) -> None:
+def two_nodes(store: str, folder: Path, report: Report, *, fires: int) -> None:
     """Two servers share the work and the schedules; one dies with its worker, the other does the rest."""
     with Server(store, folder, "one") as one, Server(store, folder, "two") as two:
         with client(one.url, patient=True) as asked:
@@ -153,7 +152,7 @@ def two_nodes(store: str, folder: Path, report: Report) -> None:
             ids = [job.id for job in made]
             until("the other node has done the rest", lambda: _all_succeeded(asked))
             report.violations += checkers.steps_once(ran(folder), recorded(asked, ids), allowed=2)
-            until("the schedules have fired", lambda: len(asked.schedules.runs("tick-0").runs) >= FIRES)
+            until("the schedules have fired", lambda: len(asked.schedules.runs("tick-0").runs) >= fires)
             instants = _fires(asked, report)
             assert second.stop() == 0
     report.counts |= {"nodes_killed": 1, "jobs_of_two_nodes": len(ids), "fires": instants}
@@ -177,7 +176,7 @@ def _fires(asked: Client, report: Report) -> int:
     return count
 
 
-def run(stores: list[str], folder: Path, seed: int, times: int, report: Report) -> None:
+def run(stores: list[str], folder: Path, seed: int, times: int, report: Report, *, fires: int = 10) -> None:
     """All of it, each part on a store of its own; the fourth, where it is given, is one that nodes can share."""
     parts = [folder / name for name in ("servers", "workers", "pause", "nodes")]
     for part in parts:
@@ -186,7 +185,7 @@ def run(stores: list[str], folder: Path, seed: int, times: int, report: Report) 
     terminate_workers(stores[1], parts[1], report, times=times)
     pause_worker(stores[2], parts[2], report)
     for store in stores[3:]:
-        two_nodes(store, parts[3], report)
+        two_nodes(store, parts[3], report, fires=fires)
 
 
 def campaign(engine: str, times: int, seed: int, output: Path | None) -> int:

@@ -91,8 +91,9 @@ class Story:
 class Client(threading.Thread):
     """One program of the campaign; asks the other server where one does not answer."""
 
-    def __init__(self, name: str, urls: list[str], story: Story, seed: str) -> None:
+    def __init__(self, name: str, urls: list[str], story: Story, seed: str, backlog: int) -> None:
         super().__init__(name=name, daemon=True)
+        self.backlog = backlog
         self.rng = random.Random(f"{seed}/{name}")
         self.story = story
         self._clients = [client(url) for url in urls]
@@ -131,7 +132,7 @@ class Producer(Client):
 
     def turn(self) -> None:
         story = self.story
-        if story.enough.is_set() or len(story.limits) - story.ended > BACKLOG:
+        if story.enough.is_set() or len(story.limits) - story.ended > self.backlog:
             story.over.wait(0.02)
             return
         drawn = [self._draw() for _ in range(200)]
@@ -209,8 +210,18 @@ class Worker(Client):
         return None
 
 
-def run(store: str, folder: Path, claims: int, seed: int, report: Report, *, kills: int = 0, workers: int = 8) -> None:
-    """``claims`` claims through two servers on ``store``; the report gets what was found."""
+def run(
+    store: str,
+    folder: Path,
+    claims: int,
+    seed: int,
+    report: Report,
+    *,
+    kills: int = 0,
+    workers: int = 8,
+    backlog: int = BACKLOG,
+) -> None:
+    """``claims`` claims through two servers on ``store``, of about ``backlog`` jobs; the report gets what was found."""
     story = Story()
     rng = random.Random(f"{seed}/nemesis")
     with Server(store, folder, "first", grace="3s") as first, Server(store, folder, "second", grace="3s") as second:
@@ -219,8 +230,8 @@ def run(store: str, folder: Path, claims: int, seed: int, report: Report, *, kil
             for queue, rule in OWN.items():
                 rate = None if rule.rate is None else f"{rule.rate[0]}/{rule.rate[1]}ms"
                 asked.queues.edit(queue, QueueRules(concurrency=rule.concurrency, rate=rate, burst=rule.burst))
-            staff = [Worker(f"worker-{number}", urls, story, str(seed)) for number in range(workers)]
-            producers = [Producer(f"producer-{number}", urls, story, str(seed)) for number in range(2)]
+            staff = [Worker(f"worker-{number}", urls, story, str(seed), backlog) for number in range(workers)]
+            producers = [Producer(f"producer-{number}", urls, story, str(seed), backlog) for number in range(2)]
             clients: list[Client] = [*staff, *producers]
             for each in clients:
                 each.start()

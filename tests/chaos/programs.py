@@ -17,7 +17,8 @@ from tests.chaos.report import ROOT
 from tests.support.processes import ServerFailed, free_port, tail
 
 READY_SECONDS = 30.0
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.05
+"""Often enough for whoever waits; each look may be a call that the server has to answer."""
 
 T = TypeVar("T")
 

@@ -24,9 +24,9 @@ def store(postgres_server: PostgresServer) -> Iterator[str]:
 
 def test_two_servers_keep_every_limit(store: str, tmp_path: Path) -> None:
     report = Report("limits", 5)
-    limits.run(store, tmp_path, 1500, 5, report)
+    limits.run(store, tmp_path, 1000, 5, report, backlog=1000)
     assert report.violations == []
-    assert report.counts["attempts_checked"] > 3000
+    assert report.counts["attempts_checked"] > 500, "of 1000 claims and more"
     assert report.counts["keys_filled"] >= 5, "limits that are never reached prove nothing"
 
 

@@ -58,7 +58,7 @@ def test_ends_that_are_asked_for_lose_nothing(new_store: NewStore, tmp_path: Pat
     report = Report("ends", 5)
     stores = [new_store() for _ in range(3)]
     shared = [new_store()] if stores[0].startswith("postgresql") else []
-    endings.run([*stores, *shared], tmp_path, 5, 1, report)
+    endings.run([*stores, *shared], tmp_path, 5, 1, report, fires=4)
     assert report.violations == []
     assert report.counts["late_calls_refused"] == 9
     assert report.counts.get("nodes_killed", 0) == len(shared)

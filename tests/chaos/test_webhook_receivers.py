@@ -24,15 +24,15 @@ def test_killed_servers_keep_no_event_from_receivers(
     with receivers() as hooked:
         watching = partial(observing, hooked)
         if engine == "sqlite":
-            events.run(f"sqlite:///{tmp_path}/roost.db", tmp_path, 3000, 5, report, observers=watching)
+            events.run(f"sqlite:///{tmp_path}/roost.db", tmp_path, 1500, 5, report, observers=watching)
         else:
             server: PostgresServer = request.getfixturevalue("postgres_server")
             store = server.create_database()
-            events.run(store, tmp_path, 3000, 5, report, nodes=2, observers=watching)
+            events.run(store, tmp_path, 1500, 5, report, nodes=2, observers=watching)
             server.drop_database(store)
         assert report.violations == []
         for receiver in hooked:
-            assert len(set(receiver.accepted)) > 2000
+            assert len(set(receiver.accepted)) > 1000
     assert report.counts["server_kills"] >= 1
 
 
