@@ -87,9 +87,10 @@ def hog(seconds: int) -> str:
 @app.job(isolate="process", retries=0, timeout="300ms")
 def stubborn(path: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
+    orphan, stray = subprocess.Popen(sleeping), subprocess.Popen(sleeping, start_new_session=True)
     with open(path, "w") as file:
-        file.write(f"{os.getpid()} {orphan.pid}")
+        file.write(f"{os.getpid()} {orphan.pid} {stray.pid}")
     hog_interpreter(600)
 
 

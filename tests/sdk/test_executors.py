@@ -85,7 +85,7 @@ async def test_a_time_limit_kills_the_process_and_what_it_started(processes: Ben
         assert (ended.state, ended.reason) == ("failed", "time_limit")
         assert ended.attempts[0].outcome == "timed_out"
         pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-        assert [gone(pid) for pid in pids] == [True, True]
+        assert [gone(pid) for pid in pids] == [True, True, True]
 
 
 @pytest.mark.feature("cancel-move-clone")

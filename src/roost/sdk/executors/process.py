@@ -96,7 +96,7 @@ class ProcessExecutor:
                 self._idle.append(process)
             else:
                 # Not interrupted by a second cancel: nobody else knows of this process any more.
-                await asyncio.shield(process.stop())
+                await asyncio.shield(process.stop(strays=True))
 
     async def _take(self, limit: int | None) -> _Process:
         """An idle process or a new one; what earlier jobs left in its memory is not held against a job's limit."""
@@ -219,16 +219,19 @@ class _Process:
                 await self._process.wait()
         await self.stop()
 
-    async def stop(self) -> None:
-        """Terminate it, kill it if it does not end in time, and collect it."""
-        self._process.signal(signal.SIGTERM)
+    async def stop(self, *, strays: bool = False) -> None:
+        """Terminate it, kill it if it does not end in time, and collect it; ``strays``: with all that it ever started.
+
+        A handler that ended well may have meant to leave something running in a session of its own.
+        """
+        self._process.signal(signal.SIGTERM, strays=strays)
         try:
             async with asyncio.timeout(TERMINATE_SECONDS):
                 await self._process.wait()
         except TimeoutError:
             logger.warning("process %d ignores SIGTERM and is killed", self._process.pid)
         # Also what the handler started and left behind.
-        self._process.signal(signal.SIGKILL)
+        self._process.signal(signal.SIGKILL, strays=strays)
         await self._process.wait()
         self._warden.forget(self._process.pid)
         self._writer.close()
@@ -240,7 +243,7 @@ class _Process:
             used = self._process.measure()
             if limit is not None and used > limit:
                 self._over = used
-                self._process.signal(signal.SIGKILL)
+                self._process.signal(signal.SIGKILL, strays=True)
                 return
             await asyncio.sleep(WATCH_SECONDS if limit is None else MEASURE_SECONDS)
 

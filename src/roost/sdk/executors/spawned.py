@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -38,6 +39,8 @@ class Spawned:
         """As of `subprocess.Popen`; None while it runs."""
         self.peak_bytes = 0
         """The most memory that was seen in use."""
+        self._strays: dict[int, str] = {}
+        """What it started in sessions of their own, and when; known while somebody looked."""
         self._ended = asyncio.Event()
         threading.Thread(target=self._collect, name=f"roost-child-{self.pid}", daemon=True).start()
 
@@ -46,18 +49,34 @@ class Spawned:
         await self._ended.wait()
         return self.returncode or 0
 
-    def signal(self, number: signal.Signals) -> None:
-        """To the process and all that it started in its session; nothing where they are gone."""
-        try:
+    def signal(self, number: signal.Signals, *, strays: bool = False) -> None:
+        """To the process and all that it started in its session; nothing where they are gone.
+
+        ``strays``: also to what left the session. It is found while its parents live; a later signal reaches it too.
+        """
+        if strays:
+            self._note_strays(_tree(self.pid))
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return
+        for pid, began in self._strays.items() if strays else ():
+            # Under another beginning the number is somebody else's by now.
+            if _began(pid) == began:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, number)
 
     def measure(self) -> int:
         """Bytes of memory that the process and its descendants use now; 0 where the system does not tell."""
-        used = sum(_resident(pid) for pid in _tree(self.pid))
+        tree = _tree(self.pid)
+        self._note_strays(tree)
+        used = sum(_resident(pid) for pid in tree)
         self.peak_bytes = max(self.peak_bytes, used, _high_water(self.pid))
         return used
+
+    def _note_strays(self, tree: list[int]) -> None:
+        for pid in tree[1:]:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if pid not in self._strays and os.getpgid(pid) != self.pid and (began := _began(pid)) is not None:
+                    self._strays[pid] = began
 
     def _collect(self) -> None:
         _, status, usage = os.wait4(self.pid, 0)
@@ -97,6 +116,14 @@ def _high_water(pid: int) -> int:
     except (OSError, IndexError, ValueError):
         pass
     return 0
+
+
+def _began(pid: int) -> str | None:
+    """When a process was started, in the system's own measure; None where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
 
 
 def _tree(pid: int) -> list[int]:
