@@ -325,6 +325,29 @@ def test_a_repeated_heartbeat_doubles_neither_lines_nor_chunks(bench: Bench) -> 
 
 
 @pytest.mark.feature("progress-result")
+def test_pages_of_large_chunks_are_bounded_and_lose_none(bench: Bench) -> None:
+    (id,) = bench.enqueue()
+    token, _ = bench.take()
+    large = ['"' + "ü" * 150_000 + f'{number}"' for number in range(8)]
+    bench.beat(id, token, chunks=[*large, *("1",) * 5])
+    seen: list[int] = []
+    sizes: list[int] = []
+    while True:
+        page = bench.reader.chunks(id, seen[-1] if seen else 0, 1000)
+        assert not page.ended
+        seen += [chunk.number for chunk in page.chunks]
+        sizes.append(sum(len(bytes(chunk.chunk)) for chunk in page.chunks))
+        if not page.more:
+            break
+    assert seen == [*range(1, 14)]
+    assert sizes == [4 * 300_003, 4 * 300_003, 5]
+    bench.settle(id, token)
+    ended = [bench.reader.chunks(id, after, 5) for after in (0, 4, 8, 13)]
+    assert [(page.more, page.ended) for page in ended] == [(True, False), (True, False), (False, True), (False, True)]
+    assert len(ended[1].chunks) == 4
+
+
+@pytest.mark.feature("progress-result")
 def test_the_chunk_after_the_last_is_refused_not_dropped(bench: Bench) -> None:
     (id,) = bench.enqueue()
     token, _ = bench.take()

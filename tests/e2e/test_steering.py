@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 import roost
+from roost.domain.admission import SAVED_LIMIT
+from roost.domain.schedule import ScheduleRule
 from roost.errors import Conflict, InvalidRequest, NotFound, SchemaMismatch, TooLarge, UniqueConflict
-from roost.wire.attempts import Beat, Heartbeat, NewLogLine, Outcome
+from roost.wire.attempts import Beat, Heartbeat, NewLogLine, Outcome, RecordStep
 from roost.wire.contract import HEARTBEAT
 from roost.wire.jobs import NewJob, Unique
 from tests.e2e.stand import ended, eventually, working
@@ -222,6 +224,29 @@ async def test_a_result_of_a_hundred_thousand_characters_is_kept_whole(app: roos
     assert len((await jobs.logs(id)).lines) == 1
 
 
+@pytest.mark.feature("progress-result")
+@pytest.mark.feature("retention")
+async def test_the_largest_state_travels_with_a_heartbeat_and_with_the_largest_step(app: roost.App, queue: str) -> None:
+    """What the limits allow reaches the store on every path: a lease must not be lost to a body's limit."""
+    jobs = app.client.jobs
+    id = (await jobs.enqueue(NewJob(kind="k", queue=queue))).id
+    token = (await jobs.claim("w", [queue])).token
+    largest = raw('"' + "s" * (SAVED_LIMIT - 2) + '"')
+    (beaten,) = (await jobs.heartbeat("w", [Beat(id=id, token=token, saved=largest)])).beats
+    assert beaten.error is None
+    step = RecordStep(
+        id=id, token=token, name="s", kind="code", input_hash="h", output=largest, saved=largest, started_at=0
+    )
+    assert (await jobs.record_step(step)).recorded
+    over = raw('"' + "s" * (SAVED_LIMIT - 1) + '"')
+    (beaten,) = (await jobs.heartbeat("w", [Beat(id=id, token=token, saved=over)])).beats
+    assert beaten.error is not None
+    assert (beaten.error.code, beaten.error.path) == ("too_large", "beats[0].saved")
+    with pytest.raises(TooLarge) as refused:
+        await jobs.record_step(msgspec.structs.replace(step, name="t", output=over))
+    assert (refused.value.status, refused.value.path) == (413, "output")
+
+
 @pytest.mark.feature("retention")
 async def test_a_result_over_the_limit_is_refused_with_its_size_and_the_setting(app: roost.App, queue: str) -> None:
     jobs = app.client.jobs
@@ -269,6 +294,21 @@ async def test_a_drain_that_takes_too_long_says_how_many_run(app: roost.App, que
     assert (drained.drained, drained.running) == (False, 1)
     with pytest.raises(InvalidRequest):
         await app.client.queues.drain(queue, wait="2h")
+
+
+@pytest.mark.feature("queue-control")
+async def test_a_queue_that_jobs_come_into_by_themselves_is_not_destroyed(app: roost.App, queue: str) -> None:
+    queues, schedules = app.client.queues, app.client.schedules
+    await app.client.jobs.enqueue(NewJob(kind="k", queue=queue))
+    await schedules.put(f"s{queue}", ScheduleRule(every="1h"), NewJob(kind="k", queue=queue))
+    await app.client.sources.put(f"w{queue}", queue)
+    with pytest.raises(Conflict, match=f"schedule 's{queue}', webhook source 'w{queue}'"):
+        await queues.destroy(queue)
+    assert (await queues.get(queue)).ready == 1, "a refused destroy changes nothing"
+    await schedules.pause(f"s{queue}")
+    with pytest.raises(Conflict, match="webhook source"):
+        await queues.destroy(queue)
+    assert await queues.destroy(queue, force=True) == 1
 
 
 @pytest.mark.feature("queue-control")

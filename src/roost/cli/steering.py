@@ -271,8 +271,7 @@ def chunks_command(session: Session, id: int, after: int, limit: int, everything
 
     def ask(cursor: str | None, size: int) -> tuple[list[Chunk], str | None]:
         page = session.send(JOB_CHUNKS, ListChunks(id=id, after=after if cursor is None else int(cursor), limit=size))
-        full = len(page.chunks) == size
-        return page.chunks, str(page.chunks[-1].number) if full else None
+        return page.chunks, str(page.chunks[-1].number) if page.more else None
 
     pages = paged(ask, limit, everything)
     output.emit_pages(pages, session.format, CHUNKS, lambda chunk: chunk.number, "no chunks")

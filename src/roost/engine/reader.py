@@ -31,6 +31,8 @@ from roost.wire.queues import Queue
 from roost.wire.schedules import Run, Runs, Schedule
 
 FOREVER = 2**62
+CHUNKS_BYTES = 1024 * 1024
+"""Where a page of chunks ends, however many were asked for."""
 _rules = msgspec.json.Decoder(QueueRules)
 _options = msgspec.json.Decoder(JobOptions)
 
@@ -132,12 +134,14 @@ class SqlReader(SqlHookReader):
         with self._session() as session:
             # The state first: chunks that come between the two are told by the next call.
             state = _summary(session, id)[3]
-            found = session.rows("job_chunks", id=id, after=after, limit=limit)
+            found = session.rows("job_chunks", id=id, after=after, limit=limit, bytes=CHUNKS_BYTES)
+            last = session.rows("job_chunks_last", id=id)[0][0]
         told = [
             Chunk(number=number, at=timestamp(at), attempt=attempt, chunk=msgspec.Raw(text.encode()))
             for number, at, attempt, text in found
         ]
-        return ChunkPage(chunks=told, ended=State(state) in TERMINAL and len(told) < limit)
+        more = bool(told) and told[-1].number < last
+        return ChunkPage(chunks=told, more=more, ended=State(state) in TERMINAL and not more)
 
     def steps(self, id: int) -> list[Step]:
         """A job's recorded steps."""

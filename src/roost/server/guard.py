@@ -23,7 +23,7 @@ from roost.wire.codec import encode
 from roost.wire.contract import PREFIX
 from roost.wire.problems import ErrorBody, Problem
 
-BULK_PATHS = frozenset({f"{PREFIX}/jobs/batch".encode(), f"{PREFIX}/jobs/settle".encode()})
+BULK_PATHS = frozenset(f"{PREFIX}/jobs/{call}".encode() for call in ("batch", "settle", "heartbeat"))
 
 
 class Limits(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

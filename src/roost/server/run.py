@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from roost.domain.admission import SAVED_LIMIT
 from roost.domain.duration import parse_duration
 from roost.engine.opening import open_store
 from roost.errors import ConfigurationError
@@ -112,11 +113,10 @@ async def serve(
 
 
 def roomy(limits: Limits, payload_limit: int) -> Limits:
-    """Limits whose bodies hold at least one payload of the largest size and what stands around it."""
+    """Limits whose bodies hold one payload of the largest size, or a step with a state blob, and what is around it."""
+    largest = max(payload_limit, 2 * SAVED_LIMIT) + _AROUND_PAYLOAD
     return msgspec.structs.replace(
-        limits,
-        body_bytes=max(limits.body_bytes, payload_limit + _AROUND_PAYLOAD),
-        bulk_bytes=max(limits.bulk_bytes, payload_limit + _AROUND_PAYLOAD),
+        limits, body_bytes=max(limits.body_bytes, largest), bulk_bytes=max(limits.bulk_bytes, largest)
     )
 
 

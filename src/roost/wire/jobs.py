@@ -426,9 +426,11 @@ class Chunk(Wire, kw_only=True):
 
 
 class ChunkPage(Wire, kw_only=True):
-    """``ended`` when the job is terminal and no chunk follows."""
+    """``more`` when there are chunks behind these: a page holds a megabyte, and at least one chunk; ``ended`` when the
+    job is terminal and no chunk follows."""
 
     chunks: list[Chunk]
+    more: bool = False
     ended: bool = False
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
-
-import msgspec
 
 from roost.errors import InvalidRequest
 from roost.wire.codec import Wire, decode, encode
+from roost.wire.places import place
 
 Q = TypeVar("Q", bound=Wire)
 
@@ -25,7 +23,7 @@ def write(request: Wire) -> bytes:
 
 def unwritable(request: Wire) -> InvalidRequest:
     """Why ``request`` cannot be sent: some text in it holds half of a surrogate pair."""
-    path = _place(request, _has_surrogate) or ""
+    path = place(request, _has_surrogate) or ""
     return InvalidRequest("the text holds half of a surrogate pair", path=path, help="pass text that UTF-8 can write")
 
 
@@ -36,7 +34,7 @@ def as_received(request: Q) -> Q:
     JSON values are checked where they are stored.
     """
     data = write(request)
-    if b"\\u0000" in data and (path := _place(request, _has_nul)) is not None:
+    if b"\\u0000" in data and (path := place(request, _has_nul)) is not None:
         raise InvalidRequest("the text holds a NUL character", path=path, help="leave it out")
     return decode(data, type(request))
 
@@ -48,22 +46,3 @@ def _has_nul(text: str) -> bool:
 def _has_surrogate(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
 
-
-def _place(value: object, wrong: Callable[[str], bool], path: str = "") -> str | None:
-    """The path of the first text that is ``wrong``; None where all are well. Raw JSON is not looked into."""
-    parts: list[tuple[str, object]] = []
-    if isinstance(value, str):
-        return path if wrong(value) else None
-    if isinstance(value, msgspec.Struct):
-        parts = [(f".{name}", getattr(value, name)) for name in value.__struct_fields__]
-    elif isinstance(value, dict):
-        if any(isinstance(key, str) and wrong(key) for key in value):
-            return path
-        parts = [(f".{key}", each) for key, each in value.items()]
-    elif isinstance(value, (list, tuple)):
-        parts = [(f"[{index}]", each) for index, each in enumerate(value)]
-    for name, part in parts:
-        found = _place(part, wrong, (path + name).removeprefix("."))
-        if found is not None:
-            return found
-    return None

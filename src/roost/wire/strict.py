@@ -12,12 +12,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from types import GenericAlias
 from typing import Annotated, Any, NoReturn
 
 import msgspec
 
 from roost.errors import InvalidJson, RoostError
+from roost.wire.places import place
 
 MAX_DEPTH = 64
 MAX_KEYS = 10_000
@@ -40,6 +42,7 @@ _decode = msgspec.json.Decoder(_bounded(6)).decode
 _encode = msgspec.json.Encoder().encode
 # escapes that may hide a NUL, a surrogate, or a colon from the count of keys
 _suspicious_escape = re.compile(r"\\u(?:0000|003[aA]|[dD][89a-fA-F])").search
+_half = re.compile(r"[\ud800-\udfff]").search
 _nul_escape = re.compile(r"(?<!\\)(?:\\\\)*\\u0000").search
 # possessive, and an unterminated string is one token too: linear on any text
 _token = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"(\s*+:)?|)|[\[\]{}]', re.DOTALL).finditer
@@ -81,7 +84,7 @@ def check_bulk(data: bytes) -> None:
     if b"\\" in data and b"\\u0000" in data:
         text = _text(data, "")
         if _nul_escape(text):
-            _refuse_nul("")
+            _refuse_nul(text, "")
 
 
 def _is_plain(text: str, value: object, depth: int, keys: int) -> bool:
@@ -102,7 +105,7 @@ def _check_exactly(data: bytes | memoryview | msgspec.Raw, path: str, depth: int
     if text.startswith("\ufeff"):
         raise InvalidJson("JSON begins with a byte order mark", path=path, help="send UTF-8 without one")
     if "\0" in text or ("\\u0000" in text and _nul_escape(text)):
-        _refuse_nul(path)
+        _refuse_nul(text, path)
     _measure(text, path, depth, keys)
     try:
         value = json.loads(
@@ -114,7 +117,9 @@ def _check_exactly(data: bytes | memoryview | msgspec.Raw, path: str, depth: int
         raise
     except UnicodeEncodeError:
         raise InvalidJson(
-            "a string holds half of a surrogate pair", path=path, help="escape characters as whole pairs, or send UTF-8"
+            "a string holds half of a surrogate pair",
+            path=_place(text, path, _half),
+            help="escape characters as whole pairs, or send UTF-8",
         ) from None
     except (ValueError, RecursionError) as error:
         raise InvalidJson(f"JSON is malformed: {error}", path=path, help=_HELP) from None
@@ -174,5 +179,17 @@ def _no_constant(name: str) -> NoReturn:
     raise InvalidJson(f"{name} is not JSON", help="send null, or a string")
 
 
-def _refuse_nul(path: str) -> NoReturn:
-    raise InvalidJson("a string holds a NUL character", path=path, help="remove it, or encode bytes as base64")
+def _refuse_nul(text: str, path: str) -> NoReturn:
+    where = _place(text, path, lambda words: "\0" in words)
+    raise InvalidJson("a string holds a NUL character", path=where, help="remove it, or encode bytes as base64")
+
+
+def _place(text: str, path: str, wrong: Callable[[str], object]) -> str:
+    """Where in the value the first string stands that is ``wrong``, behind ``path``.
+
+    Only for what is refused: it costs as much as reading the text once more. What cannot be read stays at ``path``.
+    """
+    try:
+        return place(json.loads(text, strict=False), wrong, path) or path
+    except (ValueError, RecursionError):
+        return path

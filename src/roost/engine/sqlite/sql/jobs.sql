@@ -75,7 +75,21 @@ FROM json_each(:rows) r JOIN job j ON j.id = r.value ->> 0;
 DELETE FROM job_chunk WHERE job_id IN (SELECT value FROM json_each(:ids));
 
 -- name: job_chunks
-SELECT number, at, attempt, chunk FROM job_chunk WHERE job_id = :id AND number > :after ORDER BY number LIMIT :limit;
+-- As many as fit into so many bytes, and at least one; measured by their lengths before any of them is read.
+SELECT c.number, c.at, c.attempt, c.chunk
+FROM (
+  SELECT number, sum(size) OVER (ORDER BY number) - size AS before
+  FROM (
+    SELECT number, octet_length(chunk) AS size FROM job_chunk
+    WHERE job_id = :id AND number > :after ORDER BY number LIMIT :limit
+  ) sized
+) page
+JOIN job_chunk c ON c.job_id = :id AND c.number = page.number
+WHERE page.before < :bytes
+ORDER BY c.number;
+
+-- name: job_chunks_last
+SELECT coalesce(max(number), 0) FROM job_chunk WHERE job_id = :id;
 
 -- name: job_more
 SELECT
