@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roost.domain.records import HoldRule, QueueRules
+from roost.domain.records import FairRule, HoldRule, LimitRule, QueueRules
 from roost.domain.retry import RetryRule
 from roost.domain.states import TERMINAL, State
 from roost.engine.protocol import (
@@ -18,6 +18,7 @@ from roost.engine.protocol import (
     DeleteJobs,
     ForgetQueue,
     Prune,
+    PruneOld,
     PruneResults,
     ReopenJobs,
     SetQueuePaused,
@@ -77,6 +78,33 @@ def test_a_queue_is_forgotten_only_when_it_is_empty(bench: Bench) -> None:
     assert bench.reader.queue_rules() == {}
     bench.enqueue(queue="q")
     assert bench.claim(1, "q").count == 1, "a queue of that name begins anew"
+
+
+@pytest.mark.feature("queue-control", "limits")
+def test_nothing_of_a_destroyed_queue_is_left_at_the_keys_its_jobs_waited_for(bench: Bench) -> None:
+    """Else each look at a key that all of them share would take longer with every queue of the past."""
+    one = [LimitRule(key="gpu", concurrency=1)]
+    rules = QueueRules(fairness=FairRule(key="{kind}"))
+    (holder,) = bench.enqueue(queue="keeper", limits=one)
+    token, _ = bench.take(1, "keeper")
+    for number in range(3):
+        queue = f"session{number}"
+        bench.act(SetQueueRules(queue, rules))
+        bench.enqueue(2, queue=queue, limits=one, rules=rules)
+        assert bench.take(5, queue)[1] == []
+    waits = bench.enqueue(queue="keeper", limits=one)
+    assert bench.take(1, "keeper")[1] == []
+    for number in range(3):
+        while bench.act(ClearQueue(name=f"session{number}", state="waiting")).more:
+            pass
+        assert not bench.act(ForgetQueue(name=f"session{number}")).more
+    bench.act(PruneOld(before=0))
+    with bench.reader._session() as session:  # type: ignore[attr-defined]
+        assert session.query("SELECT key, queue FROM limiter_queue", {}) == [("gpu", "keeper")]
+        assert session.query("SELECT queue FROM fair_band", {}) == []
+        assert session.query("SELECT name FROM queue", {}) == []
+    bench.settle(holder, token)
+    assert bench.take(1, "keeper")[1] == waits
 
 
 @pytest.mark.feature("queue-control")

@@ -42,7 +42,11 @@ async def clear(core: Core, request: ClearQueue, call: CallInfo) -> Cleared:
 
 
 async def destroy(core: Core, request: DestroyQueue, call: CallInfo) -> Cleared:
-    """Delete all its jobs and forget its rules; raises `Conflict` while jobs run, `NotFound` for no queue."""
+    """Delete all its jobs and forget its rules; raises `NotFound` for no queue.
+
+    Raises `Conflict` while jobs run, or come into it by themselves: without its rules, such as an approval, those
+    would start as nobody wants them to.
+    """
     check_name(request.name, "name")
     wait_ms = _wait_ms(request.wait)
     actor = request.actor or call.actor
@@ -50,6 +54,12 @@ async def destroy(core: Core, request: DestroyQueue, call: CallInfo) -> Cleared:
     if before.running and not request.force:
         raise Conflict(
             f"{before.running} of its jobs run", path="name", help="drain the queue first, or destroy it with force"
+        )
+    if not request.force and (feeders := await _feeders(core, request.name)):
+        raise Conflict(
+            f"jobs come into it by {', '.join(feeders)}",
+            path="name",
+            help="pause or delete that first, or destroy the queue with force: it begins anew with the next job",
         )
     await _pause(core, request, call, "queues.destroy")
     if request.force:
@@ -70,6 +80,14 @@ async def destroy(core: Core, request: DestroyQueue, call: CallInfo) -> Cleared:
         cleared.more = forgotten.more
         await core.read_rules()
     return cleared
+
+
+async def _feeders(core: Core, queue: str) -> list[str]:
+    """What puts jobs into a queue without anybody's doing, the first few."""
+    schedules = await core.read(core.reader.schedules)
+    sources = await core.read(core.reader.sources_of, queue)
+    found = [f"schedule {each.name!r}" for each in schedules if each.job.queue == queue and not each.paused]
+    return [*found[:3], *(f"webhook source {each.name!r}" for each in sources)]
 
 
 async def _pause(core: Core, request: PauseQueue, call: CallInfo, name: str) -> None:

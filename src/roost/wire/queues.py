@@ -90,7 +90,8 @@ class Cleared(Wire, kw_only=True):
 class DestroyQueue(DrainQueue, kw_only=True):
     """Pause a queue, delete all its jobs whatever their state, and forget its rules.
 
-    Refused while jobs run, unless ``force`` cancels them first; ``wait`` is how long their ends are waited for.
+    Refused while jobs run, unless ``force`` cancels them first (``wait`` is how long their ends are waited for), and
+    while a schedule or a webhook source puts jobs into it, but with ``force``.
     """
 
     force: bool = False

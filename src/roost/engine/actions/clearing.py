@@ -59,6 +59,7 @@ def forget(transaction: Transaction, action: ForgetQueue, now: int) -> Acted:
         if unpack(transaction.one("queue_jobs", queue=action.name, state=state, limit=1)):
             return Acted("{}", Effects(), 0, True)
     effects = queues.edit(transaction, SetQueueRules(action.name, PLAIN, action.actor), now).effects
+    transaction.send("fair_forget", queue=action.name)
     transaction.send("queue_delete", name=action.name)
     transaction.send("count_delete", queue=action.name)
     record(transaction, [(None, "queue_destroyed", action.actor, {"queue": action.name})], now)

@@ -174,8 +174,13 @@ WHERE key NOT LIKE 'queue:%' AND used = 0 AND changed_at < :before AND freed_at 
   AND NOT EXISTS (SELECT 1 FROM job_limit l WHERE l.key = limiter.key);
 
 -- name: limiter_queue_prune
+-- Queues in which nobody waits for a key, nor was let go: with every queue of the past each look at a key would take longer.
 DELETE FROM limiter_queue
-WHERE NOT EXISTS (SELECT 1 FROM limiter l WHERE l.key = limiter_queue.key);
+WHERE NOT EXISTS (
+    SELECT 1 FROM job_limit w WHERE w.key = limiter_queue.key AND w.queue = limiter_queue.queue AND w.parked IS NOT NULL
+  ) AND NOT EXISTS (
+    SELECT 1 FROM job_limit w WHERE w.key = limiter_queue.key AND w.queue = limiter_queue.queue AND w.turn = 1
+  );
 
 -- name: limiter_rows
 SELECT l.key, l.concurrency, l.rate, l.burst, l.spacing, l.tat, l.used, l.freed_at, (SELECT count(*) FROM (

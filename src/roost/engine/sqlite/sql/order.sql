@@ -55,6 +55,9 @@ WHERE fair_band.queue = r.value ->> 0 AND fair_band.band = r.value ->> 1;
 -- name: fair_clear
 DELETE FROM fair_key WHERE queue = :queue;
 
+-- name: fair_forget
+DELETE FROM fair_band WHERE queue = :queue;
+
 -- name: fair_prune
 -- A key whose last job was placed long ago starts at its queue's virtual time anyway, unless jobs still wait before it.
 DELETE FROM fair_key
