@@ -100,6 +100,39 @@ async def test_map_records_each_item_and_keeps_the_order(bench: Bench) -> None:
     assert calls.count(0) == calls.count(1) == 1
 
 
+@pytest.mark.feature("steps")
+async def test_steps_that_cost_are_recorded_although_one_beside_them_fails(bench: Bench) -> None:
+    calls: list[int] = []
+    failed = asyncio.Event()
+
+    async def ask(number: int) -> int:
+        calls.append(number)
+        if number == 0:
+            await failed.wait()
+            await asyncio.sleep(0)
+        if number == 1 and calls.count(1) == 1:
+            failed.set()
+            raise ValueError("not yet")
+        return number
+
+    @bench.app.job(retries=1, retry_base="1ms")
+    async def all_of(ctx: roost.Context) -> list[int]:
+        return await ctx.map("ask", ask, range(4), concurrency=2, kind="llm")
+
+    job = await bench.enqueue(all_of)
+    async with bench.running():
+        ended = await bench.ended(job)
+    assert bytes(ended.result or b"") == b"[0,1,2,3]"
+    assert sorted(calls) == [0, 1, 1, 2, 3]
+    told = await bench.client.jobs.all_steps(job)
+    assert {step.name: step.attempt for step in told.steps} == {"ask[0]": 1, "ask[1]": 2, "ask[2]": 2, "ask[3]": 2}
+    # The counter is the calls that were made, whatever became of them.
+    assert (told.live, [(mark.name, mark.ended) for mark in told.unrecorded]) == (
+        {"llm": len(calls)},
+        [("ask[1]", "failed")],
+    )
+
+
 async def test_sync_handlers_have_the_same_context(bench: Bench) -> None:
     calls: list[str] = []
 

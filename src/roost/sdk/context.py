@@ -149,7 +149,11 @@ class Context(_Base):
         concurrency: int = _MAP_CONCURRENCY,
         kind: StepKind = "code",
     ) -> list[Any]:
-        """A step ``name[i]`` for each item, ``concurrency`` at a time; results in order, a failure is raised."""
+        """A step ``name[i]`` for each item, ``concurrency`` at a time; results in order, a failure is raised.
+
+        A failure cancels the steps that run beside it; those of kind ``llm`` and ``tool`` come to their end first, and
+        are recorded.
+        """
         return await self._core.map(name, fn, items, concurrency, kind)
 
     async def sleep(self, duration: DurationLike, name: str | None = None) -> None:

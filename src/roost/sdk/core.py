@@ -13,7 +13,7 @@ import msgspec
 from roost.domain.admission import SAVED_LIMIT, check_size
 from roost.domain.duration import to_milliseconds
 from roost.domain.holds import subject_hash
-from roost.domain.records import Flag
+from roost.domain.records import STARTED_KINDS, Flag
 from roost.errors import InvalidRequest
 from roost.sdk.adapters import adapter, encode
 from roost.sdk.attempt import Cancellation
@@ -95,7 +95,7 @@ class Core:
         works = [
             partial(self.step, f"{name}[{index}]", function, (item,), {}, kind) for index, item in enumerate(items)
         ]
-        return await self.style.all(works, concurrency)
+        return await self.style.all(works, concurrency, costly=kind in STARTED_KINDS)
 
     async def sleep(self, duration: DurationLike, name: str | None) -> None:
         length = to_milliseconds(duration, path="duration")

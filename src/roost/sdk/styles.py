@@ -27,8 +27,11 @@ class Style(Protocol):
         """The step function's value, whether it is sync or async."""
         ...
 
-    async def all(self, works: Sequence[Work[T]], concurrency: int) -> list[T]:
-        """The results in order; the first failure ends the rest and is raised."""
+    async def all(self, works: Sequence[Work[T]], concurrency: int, *, costly: bool) -> list[T]:
+        """The results in order; the first failure ends the rest and is raised.
+
+        ``costly``: what has begun by then comes to its end first, for its work would have to be paid again.
+        """
         ...
 
     async def pause(self, seconds: float) -> None: ...
@@ -45,21 +48,36 @@ class LoopStyle:
         value = await in_thread(_called, function, args, kwargs)
         return await value if inspect.isawaitable(value) else value
 
-    async def all(self, works: Sequence[Work[T]], concurrency: int) -> list[T]:
+    async def all(self, works: Sequence[Work[T]], concurrency: int, *, costly: bool) -> list[T]:
         free = asyncio.Semaphore(concurrency)
+        begun: set[asyncio.Task[T] | None] = set()
+        failing = False
 
         async def one(work: Work[T]) -> T:
+            nonlocal failing
             async with free:
+                if failing:
+                    raise asyncio.CancelledError
+                begun.add(asyncio.current_task())
                 try:
                     return await work()
                 except (KeyboardInterrupt, SystemExit) as error:
+                    failing = True
                     raise _Quit(error) from None
+                except BaseException:
+                    failing = True
+                    raise
 
         tasks = [asyncio.create_task(one(work)) for work in works]
         if not tasks:
             return []
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            if costly:
+                for task in tasks:
+                    if task not in begun:
+                        task.cancel()
+                await asyncio.wait(tasks)
         finally:
             for task in tasks:
                 task.cancel()
@@ -87,7 +105,8 @@ class ThreadStyle:
         value = function(*args, **kwargs)
         return asyncio.run(_value_of(value)) if inspect.isawaitable(value) else value
 
-    async def all(self, works: Sequence[Work[T]], concurrency: int) -> list[T]:
+    async def all(self, works: Sequence[Work[T]], concurrency: int, *, costly: bool) -> list[T]:
+        """A thread cannot be ended: here everything that has begun comes to its end."""
         if concurrency == 1 or len(works) < 2:
             return [drive(work()) for work in works]
         with ThreadPoolExecutor(min(concurrency, len(works)), thread_name_prefix="roost-map") as pool:
