@@ -412,3 +412,24 @@ async def test_a_state_that_is_too_large_is_refused_to_the_handler(bench: Bench)
     await bench.drain()
     ended = await bench.job(job)
     assert (refused, bytes(ended.result or b"")) == (["state"], b'{"page":3}')
+
+
+async def test_a_state_that_the_server_refuses_costs_neither_lease_nor_log_lines(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roost.sdk.core.SAVED_LIMIT", 2**30)
+
+    @bench.app.job(retries=0)
+    async def talk(ctx: roost.Context) -> str:
+        ctx.save("x" * (SAVED_LIMIT + 1))
+        ctx.log("before")
+        ctx.log("after")
+        return "whole"
+
+    job = await bench.enqueue(talk)
+    await bench.drain()
+    ended = await bench.job(job)
+    assert (ended.attempt, bytes(ended.result or b""), ended.saved) == (1, b'"whole"', None)
+    lines = [line.message for line in (await bench.client.jobs.logs(job)).lines]
+    assert lines[:2] == ["before", "after"]
+    assert "was refused and is dropped" in lines[2]

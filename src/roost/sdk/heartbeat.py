@@ -250,24 +250,27 @@ class Heart:
         if told is None:
             logger.error("the heartbeat of %r was refused: %s", attempt, error, extra=attempt.tag)
             return
+        if not self._in_parts(attempt, told, Problem.of(error)):
+            self._beat([(attempt, None)])
+
+    def _in_parts(self, attempt: Attempt, told: Told, problem: Problem) -> bool:
+        """Tell what was refused in parts, or drop what has none; whether there were any."""
+        notes = attempt.notes
+        if notes is None:
+            return False
         parts = told.parts()
         if len(parts) > 1:
-            if attempt.notes is not None:
-                attempt.notes.divided(len(parts))
+            notes.divided(len(parts))
             for part in parts:
                 self._beat([(attempt, part)])
-            return
-        self._refused(attempt, told, Problem.of(error))
-        self._over(call)
-        self._beat([(attempt, None)])
-
-    def _refused(self, attempt: Attempt, told: Told | None, problem: Problem) -> None:
-        """What a handler told is dropped: its log says so, for whoever misses it there, unless its log is refused."""
+            return True
         logger.error("what %r told was refused and is dropped: %s", attempt, problem.message, extra=attempt.tag)
-        only_logs = told is None or (told.progress is None and told.saved is None)
-        if attempt.notes is not None and not only_logs:
+        if not told.logs:
+            # For whoever misses it there; a log that is refused itself cannot say so.
             message = f"what the handler told was refused and is dropped: {problem.message}"[:MESSAGE_LENGTH]
-            attempt.notes.log(NewLogLine(message=message, level="error"))
+            notes.log(NewLogLine(message=message, level="error"))
+        notes.sent()
+        return False
 
     def _over(self, call: _Call) -> None:
         for attempt, told in call.beats:
@@ -286,17 +289,17 @@ class Heart:
 
     def _renewed(self, beats: list[tuple[Attempt, Told | None]], reply: HeartbeatReply, sent_at: float) -> None:
         for (attempt, told), answer in zip(beats, reply.beats, strict=True):
-            if answer.error is not None and answer.error.code == LeaseLost.code:
-                if told is not None and attempt.notes is not None:
-                    attempt.notes.sent()
+            lost = answer.error is not None and answer.error.code == LeaseLost.code
+            if told is not None and answer.error is not None and not lost:
+                self._in_parts(attempt, told, answer.error)
+            elif told is not None and attempt.notes is not None:
+                attempt.notes.sent()
+            if lost:
                 attempt.lease_until = 0.0
                 self._tell_loop(self._on_lost, attempt)
                 continue
-            if answer.error is not None:
-                self._refused(attempt, told, answer.error)
-            if told is not None and attempt.notes is not None:
-                attempt.notes.sent()
-            attempt.lease_until = sent_at + self._seconds
+            # A part that was told meanwhile may have renewed it already.
+            attempt.lease_until = max(attempt.lease_until, sent_at + self._seconds)
             if answer.cancel:
                 self._tell_loop(self._on_cancel, attempt)
 

@@ -32,12 +32,11 @@ class Told(msgspec.Struct):
 
     def parts(self) -> list[Told]:
         """The same in two, where it is more than one thing: what is refused as a whole may be taken in parts."""
-        state = Told(self.progress, self.saved)
+        if self.logs and (self.progress is not None or self.saved is not None):
+            return [Told(logs=self.logs), Told(self.progress, self.saved)]
         if len(self.logs) > 1:
             half = len(self.logs) // 2
-            return [Told(logs=self.logs[:half]), Told(self.progress, self.saved, self.logs[half:])]
-        if self.logs and (self.progress is not None or self.saved is not None):
-            return [Told(logs=self.logs), state]
+            return [Told(logs=self.logs[:half]), Told(logs=self.logs[half:])]
         if self.progress is not None and self.saved is not None:
             return [Told(self.progress), Told(saved=self.saved)]
         return [self]

@@ -222,7 +222,7 @@ def _storable(text: str) -> str:
 
 
 async def heartbeat(core: Core, request: Heartbeat, call: CallInfo) -> HeartbeatReply:
-    """Renew leases; each is renewed or refused by itself. A state or chunks that cannot be stored are refused alone."""
+    """Renew leases; each is renewed or refused by itself. What cannot be stored is refused, its lease renewed."""
     lease_ms = read_lease(request.lease)
     now = core.now()
     core.seen.hear(check_name(request.worker, "worker"), now)
@@ -233,13 +233,12 @@ async def heartbeat(core: Core, request: Heartbeat, call: CallInfo) -> Heartbeat
     for index, beat in enumerate(request.beats):
         try:
             row = _beat_row(beat, lease_ms, now, f"beats[{index}]", core.settings.payload_limit)
+            if row.logs or row.chunks:
+                operation = operation or operation_of("jobs.heartbeat", request, call)
+                row.operation = operation
         except RoostError as error:
             refused[index] = Problem.of(error)
-            told = msgspec.structs.replace(beat, saved=None, chunks=[])
-            row = _beat_row(told, lease_ms, now, f"beats[{index}]", core.settings.payload_limit)
-        if row.logs or row.chunks:
-            operation = operation or operation_of("jobs.heartbeat", request, call)
-            row.operation = operation
+            row = BeatRow(beat.id, beat.token, lease_ms)
         size += ROW_OVERHEAD + len(row.saved or "") + sum([len(message) for _, _, message in row.logs])
         size += sum(map(len, row.chunks))
         rows.append(row)
