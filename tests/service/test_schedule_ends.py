@@ -12,6 +12,7 @@ from roost.domain.schedule import ScheduleRule
 from roost.domain.states import State
 from roost.engine.store import Store
 from roost.errors import InvalidRequest, NotFound
+from roost.service.core import RuntimeSettings
 from roost.service.runtime import Runtime
 from roost.wire import contract
 from roost.wire.attempts import Outcome, SettleJobs
@@ -22,6 +23,8 @@ from tests.service.conftest import MakeRuntime
 from tests.service.virtual_clock import START, VirtualClock
 
 MINUTE = 60_000
+SELDOM = RuntimeSettings(safety_seconds=10_000_000)
+"""For hours of virtual time: the loops are on time by what they are told, not by looking often."""
 
 
 async def put(runtime: Runtime, *, job: NewJob | None = None, **rule: Any) -> Schedule:
@@ -49,7 +52,7 @@ async def alarms(runtime: Runtime, id: int) -> list[str]:
 async def test_a_schedule_ends_after_its_last_run(
     store: Store, make_runtime: MakeRuntime, clock: VirtualClock, remove: bool
 ) -> None:
-    runtime = await make_runtime(store, clock=clock)
+    runtime = await make_runtime(store, clock=clock, settings=SELDOM)
     await put(runtime, every="1m", overlap="allow", max_runs=3, remove_after_last=remove)
     await clock.advance(90_000)
     await runtime.handle(contract.RUN_SCHEDULE, ScheduleRef(name="tick"))
@@ -71,7 +74,7 @@ async def test_a_schedule_ends_after_its_last_run(
 
 @pytest.mark.feature("schedule-jobs")
 async def test_a_one_shot_retries_like_any_job(store: Store, make_runtime: MakeRuntime, clock: VirtualClock) -> None:
-    runtime = await make_runtime(store, clock=clock)
+    runtime = await make_runtime(store, clock=clock, settings=SELDOM)
     at = (datetime.fromtimestamp(START / 1000, UTC) + timedelta(minutes=1)).isoformat()
     await put(runtime, at=at, job=NewJob(kind="tick", retry=RetryRule(retries=1, base="5s", jitter=0.0)))
     await clock.advance(MINUTE)
@@ -90,7 +93,7 @@ async def test_a_one_shot_retries_like_any_job(store: Store, make_runtime: MakeR
 async def test_a_job_that_starts_or_ends_too_late_raises_an_alarm(
     store: Store, make_runtime: MakeRuntime, clock: VirtualClock
 ) -> None:
-    runtime = await make_runtime(store, clock=clock)
+    runtime = await make_runtime(store, clock=clock, settings=SELDOM)
     await put(runtime, every="1h", overlap="allow", alarm_after="5m", alarm_unfinished_after="20m")
     await clock.advance(60 * MINUTE)
     (punctual,) = await made(runtime)
@@ -120,7 +123,7 @@ async def test_a_job_that_starts_or_ends_too_late_raises_an_alarm(
 async def test_an_instant_without_a_job_raises_an_alarm_too(
     store: Store, make_runtime: MakeRuntime, clock: VirtualClock
 ) -> None:
-    runtime = await make_runtime(store, clock=clock)
+    runtime = await make_runtime(store, clock=clock, settings=SELDOM)
     await put(runtime, every="10m", overlap="skip", alarm_after="1m")
     await clock.advance(10 * MINUTE)
     await claim(runtime, lease="1h")
@@ -135,7 +138,7 @@ async def test_an_instant_without_a_job_raises_an_alarm_too(
 
 @pytest.mark.feature("schedule-policies")
 async def test_the_past_is_filled_in_once(store: Store, make_runtime: MakeRuntime, clock: VirtualClock) -> None:
-    runtime = await make_runtime(store, clock=clock)
+    runtime = await make_runtime(store, clock=clock, settings=SELDOM)
     await put(runtime, cron="0 * * * *")
     await clock.advance(60 * MINUTE)
     (regular,) = await made(runtime)
@@ -166,7 +169,7 @@ async def test_the_past_is_filled_in_once(store: Store, make_runtime: MakeRuntim
 async def test_what_cannot_be_filled_in_is_refused(
     store: Store, make_runtime: MakeRuntime, clock: VirtualClock, first: int, last: int, path: str
 ) -> None:
-    runtime = await make_runtime(store, clock=clock)
+    runtime = await make_runtime(store, clock=clock, settings=SELDOM)
     await put(runtime, cron="* * * * *")
     now = datetime.fromtimestamp(clock.now() / 1000, UTC)
     request = BackfillSchedule(name="tick", first=now + timedelta(minutes=first), last=now + timedelta(minutes=last))
