@@ -145,10 +145,11 @@ class PostgresPlace:
                 yield PsycopgLink(self._working)
         except psycopg.OperationalError as error:
             self._working = _gone(self._working)
-            raise Unavailable(f"the outbox's database does not answer: {error}", retry_after=1.0) from error
+            raise Unavailable(f"the outbox's database does not answer: {_told(error)}", retry_after=1.0) from error
         except psycopg.Error as error:
             self._working = _gone(self._working)
-            raise StoreError(f"the outbox's database failed: {error}", help="look at the database's log") from error
+            help = "look at the account's rights" if error.sqlstate == "42501" else "look at the database's log"
+            raise StoreError(f"the outbox's database failed: {_told(error)}", help=help) from error
 
     def wait(self, seconds: float) -> None:
         """See `Place`; what was committed before a first wait, or while the connection was lost, ends the wait too."""
@@ -166,7 +167,7 @@ class PostgresPlace:
                     pass
         except psycopg.Error as error:
             self._listening = _gone(self._listening)
-            raise Unavailable(f"the outbox's database does not answer: {error}", retry_after=1.0) from error
+            raise Unavailable(f"the outbox's database does not answer: {_told(error)}", retry_after=1.0) from error
 
     def wake(self) -> None:
         """See `Place`."""
@@ -178,6 +179,11 @@ class PostgresPlace:
         self._listening = _gone(self._listening)
         self._wake.close()
         self._waker.close()
+
+
+def _told(error: psycopg.Error) -> str:
+    """What went wrong, without the statement."""
+    return error.diag.message_primary or str(error).strip()
 
 
 def _gone(connection: psycopg.Connection[Any] | None) -> psycopg.Connection[Any] | None:

@@ -110,7 +110,8 @@ def unreachable(address: Address, error: psycopg.Error) -> RoostError:
     """Why there is no connection."""
     message = str(error).strip()
     if "authentication failed" in message or "does not exist" in message or "no password supplied" in message:
-        return StoreError(f"{address.location}: {message}", help="look at the database's URL and its rights")
+        help = "look at the URL, the password and the account's rights; createdb makes a database that is not there"
+        return StoreError(f"{address.location}: {message}", help=help)
     return Unavailable(f"{address.location}: {message}", help="is the database up?", retry_after=1.0)
 
 
@@ -132,6 +133,11 @@ def refusal(error: psycopg.Error) -> RoostError:
     if code.startswith("53"):
         return Unavailable(
             f"the database is out of resources: {text}; nothing was stored", help="free some", retry_after=5.0
+        )
+    if code == "42501":
+        return StoreError(
+            f"the database refuses this account: {text}",
+            help="it makes and writes Roost's tables: GRANT USAGE, CREATE ON SCHEMA … TO …, or give another account",
         )
     return StoreError(f"the database failed: {text}", help="look at the database's log")
 
