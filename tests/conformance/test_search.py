@@ -15,6 +15,8 @@ from roost.domain.query import parse
 from roost.domain.query_fields import FIELDS
 from roost.domain.records import HoldRule
 from roost.domain.states import State
+from roost.engine.searching.conditions import condition
+from roost.engine.searching.dialects import POSTGRES, SQLITE, Dialect
 from roost.engine.searching.walk import Bound, plan, statement
 from roost.errors import InvalidCursor, InvalidQuery
 from roost.wire.jobs import ListJobs
@@ -129,8 +131,8 @@ def term() -> st.SearchStrategy[str]:
         st.sampled_from(["mail", "MAIL.1", "user", "timed", "%", "_", '"no such user 17"', "1", "12", "999", "0"]),
         st.sampled_from(["batch:1", "parent:*", "schedule:nightly", "schedule:*", "priority:low,high"]),
         st.builds(lambda value: f"tag.env:{value}", EXACT),
-        st.builds(lambda path, value: f"{path}:{value}", json_path, EXACT),
-        st.builds(lambda path, value: f"{path}:{value}", json_path, NUMERIC),
+        st.builds(lambda path, values: f"{path}:{','.join(values)}", json_path,
+                  st.lists(st.one_of(EXACT, NUMERIC), min_size=1, max_size=3)),
         st.builds(lambda path, how, value: f"{path}{how}{value}", json_path, OPERATORS, NUMERIC),
         st.builds(lambda name, how, value: f"{name}{how}{value}", counted, OPERATORS, st.integers(-1, 40)),
         st.builds(lambda name, values: f"{name}:{','.join(map(str, values))}", counted,
@@ -159,6 +161,15 @@ def test_every_term_means_what_the_oracle_says(bench: Bench, request: pytest.Fix
         assert found(bench, text, sort) == wanted, text
 
     check()
+
+
+@pytest.mark.parametrize("dialect", [SQLITE, POSTGRES], ids=["sqlite", "postgresql"])
+def test_a_document_is_read_as_often_for_a_hundred_values_as_for_one(dialect: Dialect) -> None:
+    def sql(values: int) -> str:
+        query = parse(f"input.a.b:{','.join(f'{n},x{n}' for n in range(values))}", 0)
+        return condition(list(query.terms), query, dialect).sql
+
+    assert sql(50).count("i.input") == sql(1).count("i.input")
 
 
 def test_the_terms_tried_are_those_there_are() -> None:

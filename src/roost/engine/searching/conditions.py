@@ -83,8 +83,11 @@ class _Maker:
         self.joins: set[str] = set()
 
     def term(self, term: Term) -> str:
-        make: Callable[[Term, Value], str] = _SPECIAL.get(term.field, _Maker._plain).__get__(self)
-        any_of = " OR ".join(f"({make(term, value)})" for value in term.values)
+        if term.field in _DOCUMENTS:
+            any_of = self._json(term)
+        else:
+            make: Callable[[Term, Value], str] = _SPECIAL.get(term.field, _Maker._plain).__get__(self)
+            any_of = " OR ".join(f"({make(term, value)})" for value in term.values)
         return f"NOT coalesce({any_of}, false)" if term.negated else f"({any_of})"
 
     def _name(self) -> str:
@@ -155,26 +158,34 @@ class _Maker:
             self.joins.add("e")
         return _HAS[value.text]
 
-    def _json(self, term: Term, value: Value) -> str:
+    def _json(self, term: Term) -> str:
+        """One look at the document for all values: each would read all of it."""
         alias, document = {"input": ("i", "i.input"), "result": ("r", "r.result"), "metadata": ("m", "m.metadata")}[
             term.field
         ]
         self.joins.add(alias)
         dialect, path, place = self._dialect, term.path or "", self._name()
         kind = dialect.json_type(document, path, place, self.parameters)
-        if value.kind == "any":
-            return f"{kind} <> 'null'"
-        if value.kind == "number":
+        values = [value for value in term.values if value.kind != "any"]
+        any_value = "" if len(values) == len(term.values) else f"coalesce({kind} <> 'null', false)"
+        if not values:
+            return any_value
+        branches = []
+        wanted = [dialect.number(self._put(repr(value.number))) for value in values if value.kind == "number"]
+        if wanted:
             number = dialect.json_number(document, path, place, self.parameters)
-            wanted = dialect.number(self._put(repr(value.number)))
-            compared = f"WHEN 'number' THEN {number} {_OPERATORS[term.operator]} {wanted}"
-            if term.operator != "=":
-                return f"CASE {kind} {compared} END"
-        else:
-            compared = f"WHEN 'null' THEN 'null' = :{self._put(value.text)}"
-        text = dialect.json_text(document, path, place, self.parameters)
-        same = f"{text} = :{self._put(value.text)}"
-        return f"CASE {kind} {compared} WHEN 'string' THEN {same} WHEN 'boolean' THEN {same} END"
+            compared = (
+                f"IN ({', '.join(wanted)})" if term.operator == "=" else f"{_OPERATORS[term.operator]} {wanted[0]}"
+            )
+            branches.append(f"WHEN 'number' THEN {number} {compared}")
+        if term.operator == "=":
+            text = dialect.json_text(document, path, place, self.parameters)
+            same = f"{text} IN ({', '.join(f':{self._put(value.text)}' for value in values)})"
+            branches += [f"WHEN 'string' THEN {same}", f"WHEN 'boolean' THEN {same}"]
+            if any(value.kind != "number" and value.text == "null" for value in values):
+                branches.append("WHEN 'null' THEN true")
+        found = f"CASE {kind} {' '.join(branches)} END"
+        return f"{found} OR {any_value}" if any_value else found
 
 
 _SPECIAL: dict[str, Callable[[_Maker, Term, Value], str]] = {
@@ -190,7 +201,5 @@ _SPECIAL: dict[str, Callable[[_Maker, Term, Value], str]] = {
     "run": _Maker._span_of,
     "held.reason": _Maker._held,
     "has": _Maker._has,
-    "input": _Maker._json,
-    "result": _Maker._json,
-    "metadata": _Maker._json,
 }
+_DOCUMENTS = ("input", "result", "metadata")
