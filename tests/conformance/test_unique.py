@@ -38,6 +38,14 @@ def test_one_key_is_one_job_within_a_call_and_between_calls(bench: Bench) -> Non
     assert [answer.duplicate for answer in (*answers, *again)] == [False, True, True]
 
 
+def test_the_same_input_written_otherwise_is_the_same(bench: Bench) -> None:
+    texts = ['{"b":[1,2],"a":"\u00fc"}', ' { "a" : "\\u00fc", "b" : [1, 2] } ', '{"b":[2,1],"a":"\u00fc"}', '{"a":"\u00fc"}']
+    answers = bench.enqueue_rows([row(text=text, now=bench.now, unique="k") for text in texts])
+    assert isinstance(answers, list)
+    assert [answer.duplicate and answer.problem is None for answer in answers] == [False, True, False, False]
+    assert [answer.problem and answer.problem.code for answer in answers][2:] == ["unique_conflict"] * 2
+
+
 def test_another_input_for_the_same_key_is_a_conflict_and_stores_nothing(bench: Bench) -> None:
     bench.enqueue_rows([row(text="1", now=bench.now, unique="k")])
     answers = bench.enqueue_rows([row(text="2", now=bench.now, unique="k"), row(text="3", now=bench.now)])

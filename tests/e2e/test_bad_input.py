@@ -165,7 +165,7 @@ def complaints(case: Case, over: Sequence[Refusal], within: Sequence[Refusal | N
     inside = within[0]
     # A body that no stored value may be is refused before its fields are looked at; an object has fields only.
     unread = over[0].code == "invalid_json"
-    if inside is not None and unread and over[0].path and over[0].path != inside.path:
+    if inside is not None and unread and over[0].path and inside.path and over[0].path != inside.path:
         yield f"over HTTP at {over[0].path}, in process at {inside.path}"
     if inside is not None and inside.code != over[0].code and not (unread and inside.code == "invalid_request"):
         yield f"over HTTP {over[0][:3]}, in process {inside[:3]}"

@@ -198,6 +198,14 @@ async def test_labels_and_notes(app: roost.App, queue: str) -> None:
     assert (job.tags, job.owner, bytes(job.metadata or b"")) == ({"team": "red"}, "bo", b'{"ticket":7}')
     told = {event.type: event for event in await jobs.events(id)}
     assert (told["note"].actor, bytes(told["note"].data or b"")) == ("mia", b'{"note":"asked the customer"}')
+    other = (await jobs.enqueue(NewJob(kind="k", queue=queue))).id
+    await jobs.cancel(other, note="50% off")
+    for query, found in (
+        ('note:"Asked the"', [id]), ("note:50%", [other]), ("note:0_", []), ("-note:*", []), ("note:*", [other, id]),
+        (f"tag.team:red owner:bo metadata.ticket:7 queue:{queue}", [id]),
+    ):  # fmt: skip
+        page = await jobs.search(f"queue:{queue} {query}")
+        assert [job.id for job in page.jobs] == found, query
     assert told["edited"].actor == "mia"
     for wrong in ({"metadata": [1]}, {"metadata": {"x": "y" * 17_000}}, {"tags": {"": "x"}}, {}):
         with pytest.raises((InvalidRequest, TooLarge)):

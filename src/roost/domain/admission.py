@@ -178,8 +178,12 @@ def check_size(text: str | bytes, limit: int, path: str, setting: str = "") -> N
 
 
 def input_hash(kind: str, text: str) -> str:
-    """SHA-256 over kind and input: whether two requests for one unique key are the same."""
-    return hashlib.sha256(f"{kind}\0{text}".encode()).hexdigest()
+    """SHA-256 over kind and input: whether two requests for one unique key are the same.
+
+    Whitespace and the order of keys do not matter: programs in several languages may ask for the same job.
+    """
+    plain = msgspec.json.encode(msgspec.json.decode(text), order="deterministic")
+    return hashlib.sha256(f"{kind}\0".encode() + plain).hexdigest()
 
 
 def moment(at: datetime | None, after: str | None, base: int, at_path: str, after_path: str) -> int | None:

@@ -50,6 +50,7 @@ _TABLE = (
     Field("input", Kind.JSON, "a value in its input", "input.user.id:42", path=True, optional=True),
     Field("result", Kind.JSON, "a value in its result", "result.total:>100", path=True, optional=True),
     Field("metadata", Kind.JSON, "a value in its metadata", "metadata.ticket:77", path=True, optional=True),
+    Field("note", Kind.CONTAINS, "words in a note of its history", 'note:"asked the customer"', optional=True),
     Field("error", Kind.CONTAINS, "words in its last error's type or message", 'error:"timed out"', optional=True),
     Field("type", Kind.TEXT, "its last error's type", "type:TimeoutError", optional=True),
     Field("fp", Kind.TEXT, "its last error's fingerprint", "fp:9f3ac2d10b77", optional=True),

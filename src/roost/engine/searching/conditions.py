@@ -129,6 +129,13 @@ class _Maker:
         pattern = self._put(words(value.text))
         return " OR ".join(self._dialect.contains(column, pattern) for column in ("e.type", "e.message"))
 
+    def _note(self, term: Term, value: Value) -> str:
+        text = self._dialect.member("x.data", "note")
+        found = f"{text} IS NOT NULL"
+        if value.kind != "any":
+            found = self._dialect.contains(text, self._put(words(value.text)))
+        return f"EXISTS (SELECT 1 FROM event x WHERE x.job_id = j.id AND x.data IS NOT NULL AND {found})"  # noqa: S608
+
     def _tag(self, term: Term, value: Value) -> str:
         key = self._put(term.path)
         rest = "" if value.kind == "any" else f" AND {self._compare('x.value', term, value)}"
@@ -191,6 +198,7 @@ class _Maker:
 _SPECIAL: dict[str, Callable[[_Maker, Term, Value], str]] = {
     BARE: _Maker._bare,
     "error": _Maker._error,
+    "note": _Maker._note,
     "tag": _Maker._tag,
     "owner": _Maker._option,
     "key": _Maker._option,
