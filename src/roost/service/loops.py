@@ -16,7 +16,7 @@ from roost.service.promoter import Promoter
 from roost.service.pruner import COUNTED_AFTER_MS, Pruner
 from roost.service.ranker import Ranker
 from roost.service.reaper import Reaper
-from roost.service.rollcall import PERIOD_SECONDS, RollCall
+from roost.service.rollcall import RollCall
 
 _PRUNER_SAFETY_SECONDS = 3600.0
 
@@ -37,7 +37,7 @@ class Loops:
         self._bulks = self._loop("bulk worker", BulkWorker(core), safety)
         self._indexer = self._loop("indexer", Indexer(core), safety)
         self._ranker = self._loop("ranker", Ranker(core), safety)
-        self._roll_call = self._loop("roll call", RollCall(core), PERIOD_SECONDS)
+        self._roll_call = self._loop("roll call", RollCall(core), safety)
         self._dispatching = Dispatcher(core)
         self._webhooks = self._loop("webhooks", self._dispatching, safety)
         self._dispatching.wake_by(self._webhooks.hint)

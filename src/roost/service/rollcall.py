@@ -5,7 +5,7 @@ from __future__ import annotations
 from roost.engine.protocol import SeeWorkers
 from roost.service.core import Core
 
-PERIOD_SECONDS = 40.0
+PERIOD_MS = 40_000
 """Well below the time after which a silent worker counts as gone."""
 
 
@@ -20,6 +20,11 @@ class RollCall:
         """Tell who was heard of; nothing is written where nobody was."""
         core = self._core
         now = core.now()
+        if now < self._told_until:
+            # The clock was set back: what was told is in its future.
+            self._told_until = 0
+        if now < self._told_until + PERIOD_MS:
+            return None
         heard = core.seen.heard(self._told_until)
         if heard:
             await core.act_for_itself(SeeWorkers(heard))
