@@ -15,6 +15,7 @@ from roost.domain.query import parse
 from roost.domain.query_fields import FIELDS
 from roost.domain.records import HoldRule
 from roost.domain.states import State
+from roost.engine.protocol import NoteJobs
 from roost.engine.searching.conditions import condition
 from roost.engine.searching.dialects import POSTGRES, SQLITE, Dialect
 from roost.engine.searching.walk import Bound, plan, statement
@@ -76,8 +77,13 @@ def populate(bench: Bench) -> dict[int, Facts]:
     for id, message in zip(taken[4:9], failures, strict=True):
         error = json.dumps({"type": "ValueError" if "user" in message else "TimeoutError", "message": message})
         bench.settle(id, token, "fail", error=error, fatal="user" in message)
+    notes = {id: [text] for id, text in zip(known[9:], ["Asked ana", "50% off", "ünï"], strict=False)}
+    notes[known[9]].append("she said no_1")
+    for id, texts in notes.items():
+        for text in texts:
+            bench.act(NoteJobs(id, text))
     bench.tick(5_000)
-    return {id: facts_of(bench, id) for id in known}
+    return {id: facts_of(bench, id, notes=notes.get(id, ())) for id in known}
 
 
 def found(bench: Bench, text: str, sort: Any = "-created", limit: int = 7) -> list[int]:
@@ -126,6 +132,7 @@ def term() -> st.SearchStrategy[str]:
         st.sampled_from(["reason:scheduled", "reason:*", "held.reason:approval", "owner:ana", "owner:*", "owner:bob"]),
         st.sampled_from(["worker:host-7", "worker:*", "type:ValueError", "type:*", "fp:*", "error:*"]),
         st.sampled_from(["key:key-7", "key:*"]),
+        st.sampled_from(["note:*", "note:asked", 'note:"no_1"', "note:50%,ÜNÏ", "note:ünï", 'note:"ana she"']),
         st.sampled_from(['error:"no such"', 'error:"50%"', "error:_", "error:valueerror", "error:ÜNÏ", "error:ünï"]),
         st.sampled_from(["has:logs", "has:steps", "has:errors", "has:result", "has:logs,steps", "has:children"]),
         st.sampled_from(["mail", "MAIL.1", "user", "timed", "%", "_", '"no such user 17"', "1", "12", "999", "0"]),
@@ -248,6 +255,7 @@ def searched(bench: Bench, query: Any, after: Any, rows: int) -> tuple[list[int]
 
 
 def test_counts_are_exact_up_to_ten_thousand(bench: Bench) -> None:
+    bench.fed = False
     for _ in range(10):
         bench.enqueue_rows([row(text="{}") for _ in range(1000)])
     page = bench.reader.searches.search("state:ready", "-created", 1, None, True, bench.now, ticking())
@@ -364,6 +372,7 @@ def test_plans_name_the_index_at_fifty_thousand_jobs(bench: Bench) -> None:
 
     if bench.store.info.location == ":memory:":
         return
+    bench.fed = False
     for number in range(50):
         rows = [
             row(text="{}", queue=f"q{number % 3}", tags={"env": "prod"} if n % 5 == 0 else None) for n in range(1000)
