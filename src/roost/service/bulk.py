@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
 
 from roost.domain import holds
@@ -26,9 +27,12 @@ from roost.wire.bulk import (
 )
 from roost.wire.search import ErrorRef
 
+log = logging.getLogger("roost.service.bulk")
+
 FOREVER = 2**62
 PAUSE_SECONDS = 0.01
 """Between two sets: whatever waits for the store goes first."""
+RETRY_MS = 1_000
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _KEPT_MS = 30 * 86_400_000
 _PRUNE_MS = 3_600_000
@@ -164,11 +168,21 @@ class Worker:
         """One set of each operation that is due; when the next is wanted."""
         core = self._core
         due: list[int] = []
+        failure: Unavailable | None = None
         for bulk in await core.read(core.reader.searches.running_bulks):
             if bulk.next_at is not None and bulk.next_at > core.now():
                 due.append(bulk.next_at)
                 continue
-            due.append(await self._step(bulk))
+            try:
+                due.append(await self._step(bulk))
+            except Unavailable as error:
+                # A search that takes too long, say: the others have their turn, and this one its next look.
+                failure = error
+        if failure is not None:
+            if not due:
+                raise failure
+            log.warning("a bulk operation is looked at again in a second: %s", failure)
+            due.append(core.now() + RETRY_MS)
         now = core.now()
         if now >= self._next_prune:
             self._next_prune = now + _PRUNE_MS
