@@ -110,7 +110,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "expiry": {"delay": "1h", "ttl": "2h", "deadline": "5h"},
     "rules": {"priority": "high", "timeout": "90s", "retry": roost.RetryRule(retries=3, base="7s"), "queue": "other"},
     "words": {"tags": {"team": "blue"}, "owner": "ana"},
-    "unique": {"unique": roost.Unique("user", within="1d", scope="queue")},
+    "unique": {"unique": roost.Unique("user", scope="queue")},
     "hold": {"hold": roost.HoldRule(title="really?", expires="2h", on_expiry="approve")},
 }
 OWN = {"id", "created_at"}
