@@ -14,6 +14,7 @@ import standardwebhooks
 
 import roost
 from roost.domain.records import QueueRules
+from roost.domain.signatures import new_signing_key, public_key, sign
 from roost.errors import InvalidRequest, InvalidSignature, NotFound, TooLarge, UniqueConflict, UnsupportedMediaType
 from roost.wire.contract import LIST_JOBS
 from roost.wire.jobs import Job, ListJobs
@@ -66,6 +67,24 @@ async def test_a_redelivery_after_the_job_has_ended_is_still_the_same_job(app: r
         await end(first.id)
         again = await app.client.sources.receive(queue, b"{}", standard(source.secret, b"{}"))
         assert (again.id, again.duplicate) == (first.id, True)
+
+
+async def test_a_sender_with_a_key_of_its_own(app: roost.App, queue: str) -> None:
+    """Roost has the public half alone, which makes no message."""
+    private = new_signing_key(bytes(range(32)))
+    public = public_key(private)
+    made = await app.client.sources.put("key-" + queue, queue, secrets=[public])
+    assert (made.secret, made.secrets) == (None, 1)
+    now = int(time.time())
+    signed = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(now),
+        "webhook-signature": sign([private], "msg_1", now, b"{}"),
+    }
+    job = await app.client.sources.receive(queue, b"{}", {**JSON, **signed})
+    assert not job.duplicate
+    with pytest.raises(InvalidSignature):
+        await app.client.sources.receive(queue, b"{}", standard("whsec_" + public[5:], b"{}", "msg_2"))
 
 
 async def test_what_is_not_signed_well_leaves_nothing(app: roost.App, queue: str) -> None:
