@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +31,7 @@ class Facts:
     parent: int | None
     batch: int | None
     has: set[str]
+    notes: Sequence[str] = ()
 
 
 def ms(text: str | None) -> int | None:
@@ -38,7 +40,9 @@ def ms(text: str | None) -> int | None:
     return round((datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
 
 
-def facts_of(bench: Bench, id: int, *, parent: int | None = None, batch: int | None = None) -> Facts:
+def facts_of(
+    bench: Bench, id: int, *, parent: int | None = None, batch: int | None = None, notes: Sequence[str] = ()
+) -> Facts:
     """Everything a query may ask for."""
     import msgspec
 
@@ -55,7 +59,7 @@ def facts_of(bench: Bench, id: int, *, parent: int | None = None, batch: int | N
         has.add("logs")
     if bench.reader.steps(id):
         has.add("steps")
-    return Facts(job, error, parent, batch, has)
+    return Facts(job, error, parent, batch, has, notes)
 
 
 def matches(query: Query, facts: Facts) -> bool:
@@ -85,6 +89,8 @@ def _value(term: Term, value: Value, facts: Facts, now: int) -> bool:
         return value.text in facts.has
     if term.field == "error":
         return bool(error) if value.kind == "any" else _contains(value.text, error.get("type"), error.get("message"))
+    if term.field == "note":
+        return bool(facts.notes) if value.kind == "any" else _contains(value.text, *facts.notes)
     if term.field == "held.reason":
         return bool(job["state"] == "held" and job.get("reason") == value.text)
     found = _fact(term, facts, now)
