@@ -20,6 +20,8 @@ from roost.domain.records import LimitRule, QueueRules
 from roost.domain.templates import Subject, Template, check_key, template
 from roost.errors import InvalidRequest
 
+PATIENCE = 10
+"""How many turns a job of several keys loses, one key after the other, before it insists on having all of them."""
 QUEUE = "queue:"
 """Keys that begin so are the queues' own limits."""
 MOST = 1_000_000
@@ -206,6 +208,8 @@ class Want(msgspec.Struct, frozen=True, array_like=True):
     cost: int
     turn: bool = False
     """It waited for this key, and was let go because there was room."""
+    lost: int = 0
+    """How often it had its turn at this key, and found no room at another one."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -221,6 +225,8 @@ class Decision(msgspec.Struct):
 
     granted: list[Candidate] = []
     parked: dict[int, str] = {}
+    insisting: list[Candidate] = []
+    """Those that go on being ready without room: nobody behind them takes what they need."""
     full: bool = False
     seen: int = 0
     """How many candidates were decided; the rest was not looked at."""
@@ -238,9 +244,13 @@ def decide(
 
     ``first`` is, for each key, the (rank, id) of the first job of the queue that waits for it: nobody who comes after
     it passes it, or a job that needs much would never find room. ``own`` is the key of the queue's own limit.
+
+    A job of several keys that lost its turn at one of them to others `PATIENCE` times, because another one had no room,
+    insists: what it needs is kept from those behind it, until all of its keys have room at once.
     """
     decision = Decision()
     blocked: set[str] = set()
+    kept: dict[str, int] = {}
     for job in candidates:
         if len(decision.granted) >= most:
             break
@@ -248,8 +258,12 @@ def decide(
             decision.full = True
             break
         decision.seen += 1
-        key = _obstacle(job, limiters, first, blocked, now)
-        if key is None:
+        key = _obstacle(job, limiters, first, blocked, kept, now)
+        if key is not None and key not in blocked and _insists(job, limiters[key], first):
+            decision.insisting.append(job)
+            for want in job.wants:
+                kept[want.key] = kept.get(want.key, 0) + limiters[want.key].cost(want.cost)
+        elif key is None:
             decision.granted.append(job)
             for want in job.wants:
                 limiters[want.key].take(limiters[want.key].cost(want.cost), now)
@@ -265,16 +279,35 @@ def _has_room(limiter: Limiter, cost: int, now: int) -> bool:
     return limiter.fits(cost) and limiter.allowed_at(cost, now) <= now
 
 
+def _insists(job: Candidate, limiter: Limiter, first: dict[str, tuple[int, int]]) -> bool:
+    """Whether it has lost enough turns not to lose this one; a rate has room again by itself, and is waited for."""
+    if sum(want.lost for want in job.wants) < PATIENCE:
+        return False
+    if any(want.key in first and first[want.key] < (job.rank, job.id) for want in job.wants):
+        return False
+    cost = next(want.cost for want in job.wants if want.key == limiter.key)
+    return not limiter.fits(limiter.cost(cost))
+
+
 def _obstacle(
-    job: Candidate, limiters: dict[str, Limiter], first: dict[str, tuple[int, int]], blocked: set[str], now: int
+    job: Candidate,
+    limiters: dict[str, Limiter],
+    first: dict[str, tuple[int, int]],
+    blocked: set[str],
+    kept: dict[str, int],
+    now: int,
 ) -> str | None:
     """The key the job has to wait for: a concurrency before a rate, and of rates the one that lasts longest."""
+
+    def cost(want: Want) -> int:
+        return limiters[want.key].cost(want.cost) + kept.get(want.key, 0)
+
     for want in job.wants:
         if want.key in blocked or (want.key in first and first[want.key] < (job.rank, job.id)):
             return want.key
-        if not limiters[want.key].fits(limiters[want.key].cost(want.cost)):
+        if not limiters[want.key].fits(cost(want)):
             return want.key
-    later = [(limiters[want.key].allowed_at(limiters[want.key].cost(want.cost), now), want.key) for want in job.wants]
+    later = [(limiters[want.key].allowed_at(cost(want), now), want.key) for want in job.wants]
     at, key = max(later, default=(now, ""))
     return key if at > now else None
 

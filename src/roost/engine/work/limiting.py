@@ -143,7 +143,11 @@ def start(
         if parked >= PARKED_AT_MOST:
             effects.ready[queue] = effects.ready.get(queue, 0) + 1
             return started, False
-        asked = min(LOOK_AHEAD, max(most - len(started), 2 * parked))
+        if asked == LOOK_AHEAD and not decision.granted and not decision.parked and not let_go:
+            # None but those who insist, and they have to wait.
+            return started, True
+        # Who insists is found again.
+        asked = min(LOOK_AHEAD, max(most - len(started), 2 * parked) + 2 * len(decision.insisting))
         found = unpack(transaction.row("claim_candidates", queue=queue, now=now, limit=asked)[0])
 
 
@@ -159,7 +163,8 @@ def _decide(
 ) -> limits.Decision:
     facts = sorted(unpack(transaction.one("limit_wants", ids=pack(found))), key=lambda fact: (fact[1], fact[0]))
     jobs = [
-        Candidate(id, rank, [Want(key, cost, bool(turn)) for key, cost, turn in wants]) for id, rank, _, wants in facts
+        Candidate(id, rank, [Want(key, cost, bool(turn), lost) for key, cost, turn, lost in wants])
+        for id, rank, _, wants in facts
     ]
     own_key = QUEUE + queue if own else None
     keys = {want.key for job in jobs for want in job.wants} | ({own_key} if own_key else set())
@@ -171,10 +176,11 @@ def _decide(
     _grant(transaction, work, decision.granted, limiters, own_key, now)
     if decision.parked:
         _park(transaction, queue, jobs, decision.parked)
+    _insist(transaction, queue, decision.insisting)
     _write(transaction, decision, limiters, own_key, now, effects)
     # Who was let go and waits again, or for another key, leaves room behind: those before it in line were not asked.
     left = {want.key for job in jobs for want in job.wants if want.turn and job.id in decision.parked}
-    refill(transaction, left | set(decision.parked.values()), now, effects)
+    refill(transaction, left | set(decision.parked.values()), now, effects, claiming=True)
     return decision
 
 
@@ -208,7 +214,7 @@ def _grant(
         slots += [(own, job.id, 1) for job in granted]
         transaction.send("job_flag", rows=pack([(job.id, int(Flag.LIMITED)) for job in sorted(granted, key=_id)]))
     transaction.send("slot_put", rows=pack(slots))
-    if any(want.turn for job in granted for want in job.wants):
+    if any(want.turn or want.lost for job in granted for want in job.wants):
         transaction.send("limit_started", ids=ids)
     transaction.send("claim", ids=ids, token=work.token, worker=work.worker, lease_until=now + work.lease_ms, now=now)
 
@@ -224,6 +230,15 @@ def _park(transaction: Transaction, queue: str, jobs: list[Candidate], parked: d
     transaction.send("limit_mark", rows=pack(rows))
     transaction.send("limiter_queue_put", rows=pack(sorted({(key, queue) for key in parked.values()})))
     tell_changes(transaction, [(id, State.WAITING, PARKED) for id in parked])
+
+
+def _insist(transaction: Transaction, queue: str, jobs: list[Candidate]) -> None:
+    """They stay ready, with a turn at each of their keys: whoever lets others go counts them as ahead."""
+    new = [job for job in jobs if not all(want.turn for want in job.wants)]
+    if new:
+        transaction.send("limit_insist", ids=pack([job.id for job in new]))
+        keys = {want.key for job in new for want in job.wants}
+        transaction.send("limiter_queue_put", rows=pack(sorted((key, queue) for key in keys)))
 
 
 def _write(
@@ -329,8 +344,14 @@ def resumed(transaction: Transaction, queue: str, now: int, effects: Effects) ->
         refill(transaction, keys, now, effects)
 
 
-def refill(transaction: Transaction, keys: Iterable[str], now: int, effects: Effects) -> None:
-    """Let go as many of those who wait for each key as there is room for; the lock is held."""
+def refill(
+    transaction: Transaction, keys: Iterable[str], now: int, effects: Effects, *, claiming: bool = False
+) -> None:
+    """Let go as many of those who wait for each key as there is room for; the lock is held.
+
+    Those who were let go before and are still to start are told of: there may be room now for who insists. A claim
+    (``claiming``) has just seen them.
+    """
     wanted = sorted(set(keys))
     if not wanted:
         return
@@ -339,6 +360,8 @@ def refill(transaction: Transaction, keys: Iterable[str], now: int, effects: Eff
     found = unpack(transaction.one("limit_lines", keys=pack(wanted), limit=LET_GO_AT_MOST))
     for key, queue, ahead, waiting in found:
         lines.setdefault(key, []).append(Line(queue, ahead, [(id, cost) for id, cost in waiting]))
+        if ahead and not claiming:
+            effects.ready[queue] = effects.ready.get(queue, 0) + 1
     free: list[int] = []
     next_at: dict[str, int | None] = {}
     for key in wanted:

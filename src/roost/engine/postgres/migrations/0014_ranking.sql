@@ -2,3 +2,6 @@
 -- Fair places given since then begin where the last of the old ones ended.
 ALTER TABLE queue ADD COLUMN ranking bigint;
 ALTER TABLE fair_band ADD COLUMN base bigint NOT NULL DEFAULT 0;
+
+-- How often a job of several limits had its turn at this one and found no room at another.
+ALTER TABLE job_limit ADD COLUMN lost integer NOT NULL DEFAULT 0;

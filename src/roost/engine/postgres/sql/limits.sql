@@ -30,7 +30,7 @@ ON CONFLICT (key) DO UPDATE SET concurrency = excluded.concurrency, rate = exclu
 
 -- name: limit_wants
 SELECT coalesce(json_agg(json_build_array(j.id, j.rank, j.created_at, (
-  SELECT coalesce(json_agg(json_build_array(l.key, l.cost, l.turn) ORDER BY l.key), '[]'::json)
+  SELECT coalesce(json_agg(json_build_array(l.key, l.cost, l.turn, l.lost) ORDER BY l.key), '[]'::json)
   FROM job_limit l WHERE l.job_id = j.id)))::text, '[]')
 FROM unnest(translate(:ids, '[]', '{}')::bigint[]) r (id)
 JOIN job j ON j.id = ANY (ARRAY[r.id]);
@@ -48,14 +48,18 @@ INSERT INTO slot (key, job_id, cost)
 SELECT value ->> 0, (value ->> 1)::bigint, (value ->> 2)::bigint FROM json_array_elements(:rows::json);
 
 -- name: limit_started
-UPDATE job_limit SET turn = 0 WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND turn = 1;
+UPDATE job_limit SET turn = 0, lost = 0 WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND (turn = 1 OR lost > 0);
+
+-- name: limit_insist
+-- Jobs that keep their turns at all of their keys until there is room at each.
+UPDATE job_limit SET turn = 1 WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND turn = 0;
 
 -- name: limit_park
 UPDATE job SET state = 'waiting', reason = :reason, run_at = NULL
 WHERE id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND state || '' = 'ready';
 
 -- name: limit_mark
-UPDATE job_limit SET turn = 0, parked = CASE WHEN job_limit.key = r.key THEN r.rank END
+UPDATE job_limit SET lost = job_limit.lost + turn, turn = 0, parked = CASE WHEN job_limit.key = r.key THEN r.rank END
 FROM (
   SELECT (value ->> 0)::bigint AS id, value ->> 1 AS key, (value ->> 2)::bigint AS rank
   FROM json_array_elements(:rows::json)
@@ -108,7 +112,7 @@ WHERE j.id = job_limit.job_id AND job_limit.job_id = ANY (translate(:ids, '[]', 
 -- name: limiter_queue_follow
 INSERT INTO limiter_queue (key, queue)
 SELECT DISTINCT key, queue FROM job_limit
-WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND parked IS NOT NULL
+WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND (parked IS NOT NULL OR turn = 1)
 ON CONFLICT (key, queue) DO NOTHING;
 
 -- name: limiter_next_at

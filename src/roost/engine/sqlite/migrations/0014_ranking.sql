@@ -2,3 +2,6 @@
 -- Fair places given since then begin where the last of the old ones ended.
 ALTER TABLE queue ADD COLUMN ranking INTEGER;
 ALTER TABLE fair_band ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
+
+-- How often a job of several limits had its turn at this one and found no room at another.
+ALTER TABLE job_limit ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;

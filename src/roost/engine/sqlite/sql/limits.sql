@@ -29,7 +29,7 @@ ON CONFLICT (key) DO UPDATE SET concurrency = excluded.concurrency, rate = exclu
 
 -- name: limit_wants
 SELECT json_group_array(json_array(j.id, j.rank, j.created_at, json((
-  SELECT json_group_array(json_array(l.key, l.cost, l.turn)) FROM job_limit l WHERE l.job_id = j.id))))
+  SELECT json_group_array(json_array(l.key, l.cost, l.turn, l.lost)) FROM job_limit l WHERE l.job_id = j.id))))
 FROM json_each(:ids) r JOIN job j ON j.id = r.value;
 
 -- name: limiter_facts
@@ -44,14 +44,18 @@ FROM json_each(:keys) r JOIN limiter l ON l.key = r.value;
 INSERT INTO slot (key, job_id, cost) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:rows);
 
 -- name: limit_started
-UPDATE job_limit SET turn = 0 WHERE job_id IN (SELECT value FROM json_each(:ids)) AND turn = 1;
+UPDATE job_limit SET turn = 0, lost = 0 WHERE job_id IN (SELECT value FROM json_each(:ids)) AND (turn = 1 OR lost > 0);
+
+-- name: limit_insist
+-- Jobs that keep their turns at all of their keys until there is room at each.
+UPDATE job_limit SET turn = 1 WHERE job_id IN (SELECT value FROM json_each(:ids)) AND turn = 0;
 
 -- name: limit_park
 UPDATE job SET state = 'waiting', reason = :reason, run_at = NULL
 WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'ready';
 
 -- name: limit_mark
-UPDATE job_limit SET turn = 0, parked = CASE WHEN job_limit.key = r.value ->> 1 THEN r.value ->> 2 END
+UPDATE job_limit SET lost = job_limit.lost + turn, turn = 0, parked = CASE WHEN job_limit.key = r.value ->> 1 THEN r.value ->> 2 END
 FROM json_each(:rows) r
 WHERE job_limit.job_id = r.value ->> 0;
 
@@ -97,7 +101,7 @@ WHERE j.id = job_limit.job_id AND job_limit.job_id IN (SELECT value FROM json_ea
 
 -- name: limiter_queue_follow
 INSERT INTO limiter_queue (key, queue)
-SELECT DISTINCT key, queue FROM job_limit WHERE job_id IN (SELECT value FROM json_each(:ids)) AND parked IS NOT NULL
+SELECT DISTINCT key, queue FROM job_limit WHERE job_id IN (SELECT value FROM json_each(:ids)) AND (parked IS NOT NULL OR turn = 1)
 ON CONFLICT (key, queue) DO NOTHING;
 
 -- name: limiter_next_at
