@@ -218,6 +218,8 @@ async def test_a_thread_over_its_limit_is_given_up_and_its_late_result_is_droppe
         await asyncio.to_thread(threads[0].join, 10)
     assert (ended.state, ended.reason, ended.attempts[0].outcome) == ("failed", "time_limit", "timed_out")
     assert (await bench.job(first)).result is None
+    assert ended.error is not None
+    assert "over its time limit of 100ms; nothing can stop it, it may run on" in ended.error.message
     assert threads[0] is not threads[1]
     messages = [record.getMessage() for record in caplog.records]
     assert any("isolate='process'" in message for message in messages)

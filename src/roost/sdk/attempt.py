@@ -71,6 +71,7 @@ class Attempt:
         "lease",
         "lease_until",
         "notes",
+        "runs_on",
         "stale_at",
         "timers",
         "token",
@@ -91,6 +92,8 @@ class Attempt:
         """Why the handler was asked, or told, to stop."""
         self.interrupted = False
         """The handler was told to stop; what it raises now is the answer to that, not a failure."""
+        self.runs_on = False
+        """The handler was given up while it ran: nothing can make it stop."""
         self.ended = False
         """Its outcome is decided (or dropped); whatever the handler still does counts no more."""
         self.lane: asyncio.Task[None] | None = None

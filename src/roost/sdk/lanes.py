@@ -162,6 +162,7 @@ class Lanes:
             return
         logger.error("%r does not stop (%s); it is given up", attempt, attempt.why, extra=attempt.tag)
         lane = attempt.lane
+        attempt.runs_on = True
         self._end(attempt, ending(attempt))
         if lane is not None:
             self._close(lane)

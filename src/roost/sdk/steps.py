@@ -116,6 +116,7 @@ def _same(step: Step, input_hash: str) -> Step:
     if step.input_hash != input_hash:
         raise StepChanged(
             f"step {step.name!r} was recorded with another input",
-            help="the handler is not deterministic up to here: record what varies (time, random) as a step too",
+            help="the handler is not deterministic up to here: record what varies (time, random) as a step too; "
+            "where the job's own input was edited, clone the job: a clone starts without steps",
         )
     return step

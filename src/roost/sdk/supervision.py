@@ -73,14 +73,15 @@ class Supervisor:
 def ending(attempt: Attempt) -> Outcome | None:
     """What an attempt ends with that was told to stop; None where nobody may hear of it any more."""
     lease = attempt.lease
+    still = "; nothing can stop it, it may run on: isolate='process' makes it killable" if attempt.runs_on else ""
     match attempt.why:
         case "timeout":
             limit = format_duration(lease.timeout_ms or 0)
-            outcome = failed(attempt.id, attempt.token, "TimeLimit", f"over its time limit of {limit}")
+            outcome = failed(attempt.id, attempt.token, "TimeLimit", f"over its time limit of {limit}{still}")
             outcome.timed_out = True
             return outcome
         case "deadline":
-            outcome = failed(attempt.id, attempt.token, "Deadline", "the job's deadline has passed")
+            outcome = failed(attempt.id, attempt.token, "Deadline", f"the job's deadline has passed{still}")
             outcome.timed_out = True
             return outcome
         case "cancel":

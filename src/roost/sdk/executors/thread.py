@@ -65,6 +65,7 @@ class ThreadExecutor:
             with call.lock:
                 call.lost = not call.over
             if call.lost:
+                attempt.runs_on = True
                 # The thread ends with its handler, whenever that is; the next call starts another one.
                 self._threads -= 1
                 logger.error(
