@@ -56,20 +56,20 @@ class Gathered:
         return gathered
 
     def apart(self) -> list[Gathered]:
-        """The same calls in several batches: all that wishes for no unique key, then each of the others alone.
+        """The same calls in several batches, none where that is the batch it is already.
 
-        None where that is the batch it is already.
+        First what is never shed, then claims and jobs without a unique key, then each call with keys alone.
         """
         self.was_contended = True
-        rest = Gathered([])
-        rest.settles, rest.beats, rest.steps, rest.claims = self.settles, self.beats, self.steps, self.claims
+        first, rest = Gathered([]), Gathered([])
+        first.settles, first.beats, first.steps, rest.claims = self.settles, self.beats, self.steps, self.claims
         alone: list[Gathered] = []
         for call in self.enqueues:
             if any(row.unique is not None for row in call.work.rows):
                 alone.append(Gathered([call]))
             else:
                 rest.enqueues.append(call)
-        parts = [rest, *alone] if rest else alone
+        parts = [part for part in (first, rest, *alone) if part]
         return parts if len(parts) > 1 else []
 
     def __bool__(self) -> bool:
