@@ -21,6 +21,8 @@ log = logging.getLogger("roost.service.planner")
 
 LIMIT = 200
 _RETRY_MS = 1_000
+_GATHER_MS = 50
+"""After some fires, what comes due meanwhile shares a transaction: many schedules would have one for each fire."""
 
 
 class Planner:
@@ -28,20 +30,27 @@ class Planner:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._fired_at = 0
 
     async def __call__(self) -> int | None:
         """Fire what is due; when the next schedule is."""
         core = self._core
         while True:
             due = await core.read(core.reader.due)
-            if not due.schedule_queued and (due.schedule_at is None or due.schedule_at > core.now()):
-                return due.schedule_at
+            now, at = core.now(), due.schedule_at
+            if not due.schedule_queued:
+                if at is None or at > now:
+                    return at
+                if self._fired_at < at <= now < self._fired_at + _GATHER_MS:
+                    return self._fired_at + _GATHER_MS
             found = await core.read(core.reader.due_schedules, core.now(), LIMIT)
             now = core.now()
             planned = [action for facts in found if (action := await self._planned(facts, now)) is not None]
             if not await self._carry_out(planned, now):
                 # Other nodes were first with all of them, or their clocks and ours differ by a moment.
                 return core.now() + _RETRY_MS
+            if len(found) < LIMIT:
+                self._fired_at = now
 
     async def _carry_out(self, planned: list[FireSchedule], now: int) -> bool:
         """Whether this node made any of the fires; all of them share a transaction."""

@@ -81,40 +81,16 @@ def delete(transaction: Transaction, action: DeleteSchedule, now: int) -> Acted:
 
 def fire(transaction: Transaction, action: FireSchedule, now: int) -> Acted:
     """Create the jobs of a schedule's fires and advance it; count 0 where another node was first."""
-    return _fire(transaction, action, now, Effects())
-
-
-def _fire(transaction: Transaction, action: FireSchedule, now: int, effects: Effects) -> Acted:
-    fired = [fire for fire in action.fires if fire.row is not None]
+    effects = Effects()
     run_now = action.expected is None and not (action.from_queue or action.was_queued)
     if run_now:
         if not transaction.one("schedule_exists", name=action.name):
             raise _missing(action.name)
-    elif not transaction.run(
-        "schedule_advance",
-        name=action.name,
-        expected=action.next_fire if action.from_queue else action.expected,
-        was_queued=int(action.from_queue or action.was_queued),
-        next_fire=action.next_fire,
-        last_fire=max((fire.fire_at for fire in fired), default=None),
-        queued=int(action.queued),
-        made=len(fired),
-    ):
+    elif not _advance(transaction, [action]):
         return Acted("{}", effects, 0)
-    for replaced in fired:
-        if replaced.cancel_job is not None:
-            _replace(transaction, replaced.cancel_job, now, effects)
-    answers = enqueues.insert(transaction, [fire.row for fire in fired if fire.row is not None], now, effects)
+    answers = _make(transaction, [action], now, effects)
     if run_now and answers and (refused := answers[0].problem) is not None:
         raise refused.error()
-    _found(transaction, fired, answers)
-    _store_fires(transaction, action.name, action.fires, fired, [answer.id for answer in answers], now, effects)
-    if answers:
-        transaction.send("schedule_last_job", name=action.name, job=answers[-1].id)
-    if action.watch_job is not None:
-        transaction.send("job_flag", rows=pack([(action.watch_job, int(Flag.WATCHED))]))
-    if action.remove:
-        transaction.send("schedule_delete", name=action.name)
     reply = Enqueued(id=answers[0].id, duplicate=answers[0].duplicate) if answers else None
     return Acted(encode(reply).decode() if reply else "{}", effects, 1)
 
@@ -122,11 +98,58 @@ def _fire(transaction: Transaction, action: FireSchedule, now: int, effects: Eff
 def fire_all(transaction: Transaction, action: FireSchedules, now: int) -> Acted:
     """Fire many schedules; how many of them this node made."""
     effects = Effects()
-    made = 0
+    made = _advance(transaction, action.fires)
+    _make(transaction, made, now, effects)
+    return Acted("{}", effects, len(made))
+
+
+def _advance(transaction: Transaction, actions: list[FireSchedule]) -> list[FireSchedule]:
+    """Those of ``actions`` whose expectation still holds; their schedules have moved on."""
+    rows = [
+        (
+            action.name,
+            action.next_fire if action.from_queue else action.expected,
+            int(action.from_queue or action.was_queued),
+            action.next_fire,
+            max((fire.fire_at for fire in action.fires if fire.row is not None), default=None),
+            int(action.queued),
+            sum(fire.row is not None for fire in action.fires),
+        )
+        for action in actions
+    ]
     # By name, so that two nodes with the same schedules wait for each other one way.
-    for each in sorted(action.fires, key=lambda fire: fire.name):
-        made += _fire(transaction, each, now, effects).count
-    return Acted("{}", effects, made)
+    advanced = {name for (name,) in transaction.rows("schedule_advance", rows=pack(sorted(rows, key=_name)))}
+    return [action for action in actions if action.name in advanced]
+
+
+def _name(row: tuple[object, ...]) -> str:
+    return str(row[0])
+
+
+def _make(transaction: Transaction, actions: list[FireSchedule], now: int, effects: Effects) -> list[EnqueuedRow]:
+    """Create the jobs of these fires and write down what became of each; an answer for each job."""
+    fired = [fire for action in actions for fire in action.fires if fire.row is not None]
+    for replaced in fired:
+        if replaced.cancel_job is not None:
+            _replace(transaction, replaced.cancel_job, now, effects)
+    answers = enqueues.insert(transaction, [fire.row for fire in fired if fire.row is not None], now, effects)
+    _found(transaction, fired, answers)
+    jobs = {id(fire): answer.id for fire, answer in zip(fired, answers, strict=True)}
+    _store_fires(transaction, [(action.name, action.fires) for action in actions], jobs, now, effects)
+    last = [
+        (action.name, made[-1])
+        for action in actions
+        if (made := [jobs[id(fire)] for fire in action.fires if id(fire) in jobs])
+    ]
+    if last:
+        transaction.send("schedule_last_job", rows=pack(sorted(last)))
+    watched = sorted({action.watch_job for action in actions if action.watch_job is not None})
+    if watched:
+        transaction.send("job_flag", rows=pack([(job, int(Flag.WATCHED)) for job in watched]))
+    for action in actions:
+        if action.remove:
+            transaction.send("schedule_delete", name=action.name)
+    return answers
 
 
 def backfill(transaction: Transaction, action: Backfill, now: int) -> Acted:
@@ -142,7 +165,8 @@ def backfill(transaction: Transaction, action: Backfill, now: int) -> Acted:
     )
     fires = [fire for fire in action.fires if fire.fire_at not in made]
     answers = enqueues.insert(transaction, [fire.row for fire in fires if fire.row is not None], now, effects)
-    _store_fires(transaction, action.name, fires, fires, [answer.id for answer in answers], now, effects)
+    jobs = {id(fire): answer.id for fire, answer in zip(fires, answers, strict=True)}
+    _store_fires(transaction, [(action.name, fires)], jobs, now, effects)
     if fires:
         data: dict[str, object] = {"schedule": action.name, "jobs": len(fires)}
         record(transaction, [(None, "schedule_backfilled", action.actor, data)], now)
@@ -163,32 +187,23 @@ def _found(transaction: Transaction, fired: list[Fire], answers: list[EnqueuedRo
 
 
 def _store_fires(
-    transaction: Transaction,
-    name: str,
-    fires: list[Fire],
-    fired: list[Fire],
-    ids: list[int],
-    now: int,
-    effects: Effects,
+    transaction: Transaction, made: list[tuple[str, list[Fire]]], jobs: dict[int, int], now: int, effects: Effects
 ) -> None:
+    """Write down what became of the fires of each schedule; ``jobs`` by the fire's identity."""
+    fires = [(name, fire, jobs.get(id(fire))) for name, own in made for fire in own]
     if not fires:
         return
-    jobs = {id(fire): job for fire, job in zip(fired, ids, strict=True)}
     transaction.send(
-        "fire_put",
-        schedule=name,
-        rows=pack([(fire.fire_at, fire.outcome, jobs.get(id(fire))) for fire in fires]),
-        now=now,
+        "fire_put", rows=pack([(name, fire.fire_at, fire.outcome, job) for name, fire, job in fires]), now=now
     )
-    for each in fires:
-        job = jobs.get(id(each))
-        told = {"schedule": name, "fire_at": each.fire_at, "outcome": each.outcome}
+    for name, fire, job in fires:
+        told = {"schedule": name, "fire_at": fire.fire_at, "outcome": fire.outcome}
         tell(transaction, EventType.SCHEDULE_FIRED, [] if job is None else [job], told)
     alarms = [
-        (fire.fire_at, jobs.get(id(fire)), expected, due_at) for fire in fires for expected, due_at in fire.alarms
+        (name, fire.fire_at, job, expected, due_at) for name, fire, job in fires for expected, due_at in fire.alarms
     ]
     if alarms:
-        transaction.send("alarm_put", schedule=name, rows=pack(alarms))
+        transaction.send("alarm_put", rows=pack(alarms))
         note_due(effects, min(due_at for *_, due_at in alarms))
 
 

@@ -16,19 +16,29 @@ DELETE FROM schedule WHERE name = :name;
 
 -- name: schedule_advance
 -- N nodes plan the same fire; the one whose expectation still holds makes it.
-UPDATE schedule SET next_fire = :next_fire, last_fire = coalesce(:last_fire::bigint, last_fire), queued = :queued,
-  runs = runs + :made
-WHERE name = :name AND paused = 0 AND next_fire IS NOT DISTINCT FROM :expected::bigint AND queued = :was_queued;
+UPDATE schedule SET next_fire = r.next_fire, last_fire = coalesce(r.last_fire, schedule.last_fire), queued = r.queued,
+  runs = runs + r.made
+FROM (
+  SELECT value ->> 0 AS name, (value ->> 1)::bigint AS expected, (value ->> 2)::smallint AS was_queued,
+    (value ->> 3)::bigint AS next_fire, (value ->> 4)::bigint AS last_fire, (value ->> 5)::smallint AS queued,
+    (value ->> 6)::bigint AS made
+  FROM json_array_elements(:rows::json) WITH ORDINALITY AS e (value, place) ORDER BY place
+) r
+WHERE schedule.name = ANY (ARRAY[r.name]) AND paused = 0 AND schedule.next_fire IS NOT DISTINCT FROM r.expected
+  AND schedule.queued = r.was_queued
+RETURNING schedule.name;
 
 -- name: schedule_last_job
-UPDATE schedule SET last_job = :job WHERE name = :name;
+UPDATE schedule SET last_job = r.job
+FROM (SELECT value ->> 0 AS name, (value ->> 1)::bigint AS job FROM json_array_elements(:rows::json)) r
+WHERE schedule.name = ANY (ARRAY[r.name]);
 
 -- name: schedule_exists
 SELECT count(*) FROM schedule WHERE name = :name;
 
 -- name: fire_put
 INSERT INTO fire (schedule, fire_at, fired_at, outcome, job_id)
-SELECT :schedule, (value ->> 0)::bigint, :now, value ->> 1, (value ->> 2)::bigint FROM json_array_elements(:rows::json)
+SELECT value ->> 0, (value ->> 1)::bigint, :now, value ->> 2, (value ->> 3)::bigint FROM json_array_elements(:rows::json)
 ON CONFLICT (schedule, fire_at) DO UPDATE SET outcome = excluded.outcome, job_id = excluded.job_id,
   fired_at = excluded.fired_at
 WHERE fire.job_id IS NULL;
@@ -40,7 +50,7 @@ WHERE schedule = :schedule AND job_id IS NOT NULL AND fire_at BETWEEN :first AND
 
 -- name: alarm_put
 INSERT INTO alarm (schedule, fire_at, job_id, expected, due_at)
-SELECT :schedule, (value ->> 0)::bigint, (value ->> 1)::bigint, value ->> 2, (value ->> 3)::bigint
+SELECT value ->> 0, (value ->> 1)::bigint, (value ->> 2)::bigint, value ->> 3, (value ->> 4)::bigint
 FROM json_array_elements(:rows::json) WITH ORDINALITY AS e (value, place) ORDER BY place;
 
 -- name: alarms_due

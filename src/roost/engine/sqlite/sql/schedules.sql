@@ -16,19 +16,21 @@ DELETE FROM schedule WHERE name = :name;
 
 -- name: schedule_advance
 -- N nodes plan the same fire; the one whose expectation still holds makes it.
-UPDATE schedule SET next_fire = :next_fire, last_fire = coalesce(:last_fire, last_fire), queued = :queued,
-  runs = runs + :made
-WHERE name = :name AND paused = 0 AND next_fire IS :expected AND queued = :was_queued;
+UPDATE schedule SET next_fire = r.value ->> 3, last_fire = coalesce(r.value ->> 4, last_fire), queued = r.value ->> 5,
+  runs = runs + (r.value ->> 6)
+FROM json_each(:rows) r
+WHERE name = r.value ->> 0 AND paused = 0 AND next_fire IS (r.value ->> 1) AND queued = r.value ->> 2
+RETURNING name;
 
 -- name: schedule_last_job
-UPDATE schedule SET last_job = :job WHERE name = :name;
+UPDATE schedule SET last_job = r.value ->> 1 FROM json_each(:rows) r WHERE name = r.value ->> 0;
 
 -- name: schedule_exists
 SELECT count(*) FROM schedule WHERE name = :name;
 
 -- name: fire_put
 INSERT INTO fire (schedule, fire_at, fired_at, outcome, job_id)
-SELECT :schedule, value ->> 0, :now, value ->> 1, value ->> 2 FROM json_each(:rows) WHERE true
+SELECT value ->> 0, value ->> 1, :now, value ->> 2, value ->> 3 FROM json_each(:rows) WHERE true
 ON CONFLICT (schedule, fire_at) DO UPDATE SET outcome = excluded.outcome, job_id = excluded.job_id,
   fired_at = excluded.fired_at
 WHERE fire.job_id IS NULL;
@@ -40,7 +42,7 @@ WHERE schedule = :schedule AND job_id IS NOT NULL AND fire_at BETWEEN :first AND
 
 -- name: alarm_put
 INSERT INTO alarm (schedule, fire_at, job_id, expected, due_at)
-SELECT :schedule, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:rows) ORDER BY key;
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(:rows) ORDER BY key;
 
 -- name: alarms_due
 -- When the job was first started and ended, if it is there.
