@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 
 import psycopg
@@ -32,6 +33,7 @@ class Slow:
     """A transaction that has drawn its number and stays open until it is told how to end."""
 
     def __init__(self, url: str, name: str) -> None:
+        self._url = url
         self._driver = PostgresDriver(Address.parse(url))
         self._name = name
         self._drawn = threading.Event()
@@ -47,7 +49,7 @@ class Slow:
             feed.tell(transaction, "worker_registered", [], {"worker": self._name})
             feed.write(transaction, NOW)
             # Whatever is asked next is answered behind it.
-            transaction.one("feed_newest")
+            ((self._pid,),) = transaction.query("SELECT pg_backend_pid()", {})
             self._drawn.set()
             assert self._go.wait(60)
             if self._fails:
@@ -64,6 +66,13 @@ class Slow:
         self._fails = fails
         self._go.set()
         self._thread.join(20)
+        if fails:
+            # Its connection is given up, and the server learns of that when it looks.
+            with psycopg.connect(self._url, autocommit=True) as other:
+                deadline = time.monotonic() + 20
+                while other.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (self._pid,)).fetchone() is not None:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.001)
 
 
 class _Failed(Exception):
