@@ -7,13 +7,13 @@ import asyncio
 import msgspec
 import pytest
 
-from roost.errors import Overloaded, StoreError, Unavailable
+from roost.errors import Contended, Overloaded, StoreError, Unavailable
 from roost.service.committer import Budget
 from roost.service.core import RuntimeSettings
 from roost.service.runtime import Runtime
 from roost.wire import contract
 from roost.wire.attempts import RecordStep
-from roost.wire.jobs import EnqueueJobs, JobRef, NewJob
+from roost.wire.jobs import EnqueueJobs, JobRef, NewJob, Unique
 from roost.wire.queues import PauseQueue
 from tests.service.calls import beat_one, claim, enqueue, job, settle_one
 from tests.service.conftest import MakeRuntime
@@ -168,6 +168,38 @@ async def test_a_lost_store_refuses_and_comes_back(memory_store: WatchedStore, m
     await enqueue(runtime)
     runtime.ready()
     assert not runtime.fatal.is_set()
+
+
+async def test_a_key_that_another_transaction_holds_is_waited_for_by_nobody_else(
+    memory_store: WatchedStore, make_runtime: MakeRuntime
+) -> None:
+    runtime = await make_runtime(memory_store, host="thread", loops=False)
+    await enqueue(runtime, queue="running")
+    token, [leased] = await claim(runtime, "running")
+    first = await in_flight(memory_store, runtime)
+    held, free = (Unique(key=key, scope="global") for key in ("held", "free"))
+    keyed = [asyncio.create_task(enqueue(runtime, unique=key)) for key in (held, held, free)]
+    plain = [asyncio.create_task(enqueue(runtime)) for _ in range(2)]
+    ended = asyncio.create_task(settle_one(runtime, leased, token))
+    await settle()
+    memory_store.batches.clear()
+    busy = Contended("held", retry_after=1.0)
+    memory_store.failures += [None, busy, None, None, busy]
+    memory_store.let_go()
+    await asyncio.gather(first, *plain)
+    assert (await ended).error is None
+    refused = await asyncio.gather(*keyed, return_exceptions=True)
+    assert [isinstance(answer, Contended) for answer in refused] == [True, True, False]
+    shapes = [(len(batch.settles), len(batch.enqueues)) for batch in memory_store.batches]
+    # All; what is never shed; jobs without keys; the held key, once; the free one.
+    assert shapes == [(1, 5), (1, 0), (0, 2), (0, 1), (0, 1)]
+    runtime.ready()
+    # Alone it is refused as it is, and the store is well all the same.
+    memory_store.failures += [busy] * 4
+    for _ in range(4):
+        with pytest.raises(Contended):
+            await enqueue(runtime, unique=held)
+    runtime.ready()
 
 
 async def test_a_failed_disk_ends_all_acknowledgement(memory_store: WatchedStore, make_runtime: MakeRuntime) -> None:

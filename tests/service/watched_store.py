@@ -20,8 +20,8 @@ class WatchedStore:
         self.spec = store.spec
         self.batches: list[Batch] = []
         self.calls: list[Call] = []
-        self.failures: list[Exception] = []
-        """Raised one after the other by the next transactions, before they begin."""
+        self.failures: list[Exception | None] = []
+        """Raised one after the other by the next transactions, before they begin; None lets one go on."""
         self._open = threading.Event()
         self._open.set()
         self._entered = threading.Event()
@@ -55,8 +55,8 @@ class WatchedStore:
         """A transaction begins."""
         self._entered.set()
         assert self._open.wait(30), "the test never let the transaction go on"
-        if self.failures:
-            raise self.failures.pop(0)
+        if self.failures and (failure := self.failures.pop(0)) is not None:
+            raise failure
 
 
 class _WatchedEngine:
