@@ -17,6 +17,7 @@ import pytest
 import roost
 from roost.domain.admission import SAVED_LIMIT
 from roost.errors import (
+    InvalidRequest,
     NotFound,
     OutcomeUnknown,
     Overloaded,
@@ -184,11 +185,49 @@ async def test_claims_are_repeated_while_the_server_is_away(bench: Bench, faulty
     @bench.app.job
     async def work() -> None: ...
 
-    faulty.refuse = times(3, CLAIM, Unavailable("restarting"))
+    failures = iter(
+        [Unavailable("restarting"), RoostError("failed inside"), RequestTimeout("slow"), StoreError("away")]
+    )
+    faulty.refuse = lambda name: next(failures, None) if name == CLAIM.name else None
     job = await bench.enqueue(work)
     await bench.drain()
     assert (await bench.job(job)).state == "succeeded"
-    assert faulty.calls[CLAIM.name] > 3
+    assert faulty.calls[CLAIM.name] > 4
+
+
+async def test_a_claim_that_is_refused_for_good_ends_the_worker(bench: Bench, faulty: Faulty) -> None:
+    faulty.refuse = times(1, CLAIM, InvalidRequest("a lease is from 1s to 1h"))
+    with pytest.raises(InvalidRequest):
+        await bench.drain()
+
+
+async def test_a_server_that_fails_over_an_outcome_again_and_again_fails_its_job_alone(
+    bench: Bench, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roost.sdk.settling.FAILED_CALLS", 2)
+    real = faulty.send
+
+    async def send(operation: Operation[Any, Any], request: Any, operation_id: str | None = None) -> Any:
+        if operation is SETTLE and any(bytes(one.result or b"") == b"13" for one in request.outcomes):
+            raise RoostError("failed inside")
+        return await real(operation, request, operation_id)
+
+    monkeypatch.setattr(faulty, "send", send)
+
+    @bench.app.job
+    async def work(number: int) -> int:
+        return number
+
+    jobs = {number: await bench.enqueue(work, number) for number in (12, 13, 14)}
+    await bench.drain()
+    ended = {number: await bench.job(job) for number, job in jobs.items()}
+    assert {number: job.state.value for number, job in ended.items()} == {
+        12: "succeeded",
+        13: "failed",
+        14: "succeeded",
+    }
+    assert ended[13].error is not None
+    assert ended[13].error.type == "OutcomeRefused"
 
 
 async def test_a_job_that_comes_after_a_long_wait_has_a_fresh_lease(bench: Bench, faulty: Faulty) -> None:
