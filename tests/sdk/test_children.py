@@ -277,3 +277,26 @@ async def test_waiting_for_what_one_enqueues_oneself_is_refused_for_it_would_nev
         assert ended.error is not None
         assert (ended.state, ended.attempt) == ("failed", 1)
         assert "start it with ctx.spawn" in ended.error.message
+
+
+@pytest.mark.feature("dependencies")
+async def test_a_handler_that_would_wait_for_ever_for_who_waits_for_it_is_told(
+    roost_app: Callable[..., Any], roost_worker: Harness
+) -> None:
+    roost_app(app)
+
+    @app.job(name="behind_its_parent", retries=5)
+    async def behind(ctx: roost.Context) -> None: ...
+
+    @app.job(name="circular", retries=5)
+    async def circular(ctx: roost.Context) -> None:
+        await ctx.wait_for([await ctx.spawn(behind.options(after=[ctx.job_id], after_failure="run"))])
+
+    handle = await circular.enqueue()
+    await roost_worker.drain()
+    job = await handle.job()
+    assert (job.state, job.failures) == ("failed", 1)
+    assert job.error is not None
+    assert f"job {handle.id} waits for job" in job.error.message
+    [child] = (await app.client.jobs.children(handle.id)).jobs
+    assert child.state == "succeeded", "nobody is left waiting"

@@ -8,6 +8,7 @@ from roost.service.core import Core
 
 READ_AT_ONCE = 400 * SET
 """A look for a queue's jobs by their ids goes through all of them: it is worth many sets."""
+_RETRY_MS = 1_000
 
 
 class Ranker:
@@ -28,7 +29,7 @@ class Ranker:
                         # There are more than were read.
                         break
                     if not (await core.act_for_itself(RankJobs(queue, seen, page))).count:
-                        # Another node has it in hand.
-                        break
+                        # Another node has it in hand, unless it dies.
+                        return core.now() + _RETRY_MS
                     seen = page[-1] if page else seen
         return None
