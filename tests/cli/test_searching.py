@@ -64,6 +64,47 @@ def test_a_query_instead_of_ids(roost: Roost, server: str) -> None:
     assert roost("bulk", "abort", number).returncode == 4
 
 
+@pytest.mark.feature("enqueue")
+def test_one_job_with_every_option_and_many_from_a_file(roost: Roost, server: str) -> None:
+    words = (
+        "jobs", "enqueue", "mail.full", '{"to":{"id":7}}', "--queue", "full", "--delay", "1h", "--ttl", "5m",
+        "--unique-field", "to.id", "--unique-scope", "queue", "--on-conflict", "reschedule", "--metadata", '{"m":1}',
+        "--limit", '{"key":"smtp","concurrency":3}', "--retry", '{"errors":[{"types":["a.*"],"retries":0}]}',
+        "--retries", "2", "--base", "1m", "--owner", "mia", "--tag", "a=b",
+    )  # fmt: skip
+    (id, again) = (roost(*words, "-o", "id").stdout.strip() for _ in range(2))
+    assert id == again
+    job = json.loads(roost("jobs", "inspect", id, "-o", "json").stdout)
+    assert job["retry"] == {"retries": 2, "base": "1m", "errors": [{"types": ["a.*"], "retries": 0}]}
+    assert (job["limits"][0]["key"], job["metadata"], job["owner"], job["tags"]) == (
+        "smtp",
+        {"m": 1},
+        "mia",
+        {"a": "b"},
+    )
+    assert (job["state"], job["unique_key"].endswith("to.id=7"), job["expires_at"] > job["run_at"]) == (
+        "waiting",
+        True,
+        True,
+    )
+    assert "never" in roost("jobs", "inspect", id).stdout
+    assert roost("jobs", "enqueue", "k", "--on-conflict", "reject").returncode == 2
+
+    lines = [json.dumps({"kind": "mail.many", "queue": "many", "input": n}) for n in range(1200)]
+    stored = roost("jobs", "enqueue-many", "-", "-o", "id", stdin="\n".join([lines[0], "", *lines[1:], ""]))
+    assert stored.returncode == 0, stored.stderr
+    assert len(set(stored.stdout.split())) == 1200
+    assert "1,200" in roost("jobs", "list", "queue:many", "--count", "--limit", "1").stderr
+    for wrong, told in (('{"kind":"a b"}', "line 1101: "), ('{"kind":1}', "line 1101: "), ("{", "line 1101: ")):
+        refused = roost("jobs", "enqueue-many", "-", stdin="\n".join([*lines[:1100], wrong, *lines[:10]]))
+        assert (refused.returncode, told in refused.stderr) == (1, True), refused.stderr
+        assert "1,000 lines are stored" in refused.stderr
+    taken = json.dumps({"kind": "mail.full", "queue": "full", "unique": {"key": "to.id=7", "scope": "queue"}})
+    partly = roost("jobs", "enqueue-many", "-", "-o", "id", stdin=f"{taken}\n{lines[0]}")
+    assert (partly.returncode, len(partly.stdout.split())) == (13, 1)
+    assert "line 1: the unique key" in partly.stderr
+
+
 @pytest.mark.feature("query")
 def test_chosen_fields_in_every_form_of_output(roost: Roost, server: str) -> None:
     ids = enqueue(roost, 2, "chosen", "--tag", "env=prod")

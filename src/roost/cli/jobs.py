@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from roost.cli import bulk, bulk_operations, inputs, output, related, steering, times, tracking
+from roost.cli import bulk, bulk_operations, inputs, output, related, retrying, steering, times, tracking
 from roost.cli.facets import facets_command
 from roost.cli.lazy import Group
 from roost.cli.output import Column
@@ -84,14 +84,22 @@ def list_command(session: Session, /, **options: Any) -> None:
 @click.option("--at", "run_at", type=times.MOMENT, help="Start no earlier than this time.")
 @click.option("--priority", type=inputs.PRIORITY, help="9 goes first; or low, normal, high.")
 @click.option("--unique", metavar="KEY", help="One live job holds this key; a second call answers with the first's id.")
+@click.option("--unique-field", metavar="PATH", multiple=True, help="Instead: the key is made of these input fields.")
+@click.option("--unique-scope", type=click.Choice(("kind", "queue", "global")), help="Among which jobs it is one.")
 @click.option("--unique-within", metavar="DURATION", help="The key outlives the job, up to this long.")
+@click.option(
+    "--on-conflict", type=click.Choice(("return", "reject", "replace", "reschedule")), help="Where the key is taken."
+)
 @click.option("--ttl", metavar="DURATION", help="Not started within this time, it expires.")
+@click.option("--expires-at", type=times.MOMENT, help="Not started by this time, it expires.")
 @click.option("--deadline", metavar="DURATION", help="Not ended within this time, it is cancelled.")
 @click.option("--timeout", metavar="DURATION", help="The longest one attempt may take.")
-@click.option("--retries", type=click.IntRange(min=0), help="Try again this many times after failures.")
+@retrying.options
+@click.option("--limit", type=inputs.JSON, metavar="JSON", multiple=True, help='Such as {"key":"smtp","rate":"9/m"}.')
 @click.option("--hold", metavar="TITLE", help="Hold it before it starts until somebody approves.")
 @click.option("--tag", "tag", metavar="KEY=VALUE", multiple=True, help="May be repeated.")
 @click.option("--owner", metavar="NAME", help="Whose job it is.")
+@click.option("--metadata", type=inputs.JSON, metavar="JSON|@FILE|-", help="An object that travels with it.")
 @click.option(
     "--after", type=click.IntRange(min=0), metavar="ID", multiple=True, help="Start after its end; may be repeated."
 )
@@ -129,33 +137,58 @@ def new_job(
     *,
     input: bytes | None = None,
     unique: str | None = None,
+    unique_field: tuple[str, ...] = (),
+    unique_scope: str | None = None,
     unique_within: str | None = None,
-    retries: int | None = None,
+    on_conflict: str | None = None,
     hold: str | None = None,
     tag: tuple[str, ...] = (),
     after: tuple[int, ...] = (),
+    limit: tuple[bytes, ...] = (),
+    metadata: bytes | None = None,
     **options: Any,
 ) -> Any:
     """The `NewJob` of the options given; what is left out keeps the API's default."""
     import msgspec
 
     from roost.domain.records import HoldRule
-    from roost.domain.retry import RetryRule
-    from roost.wire.jobs import NewJob, Unique
+    from roost.wire.codec import decode
+    from roost.wire.jobs import Limit, NewJob, Unique
 
-    if unique_within is not None and unique is None:
-        raise click.UsageError("--unique-within needs --unique KEY")
+    how = inputs.given(scope=unique_scope, within=unique_within, on_conflict=on_conflict)
+    if how and unique is None and not unique_field:
+        word = next(iter(how)).replace("_", "-")
+        option = f"--{word}" if word == "on-conflict" else f"--unique-{word}"
+        raise click.UsageError(f"{option} needs --unique KEY or --unique-field PATH")
+    key = inputs.given(key=unique, fields=list(unique_field) or None)
     return NewJob(
         **inputs.given(
+            retry=retrying.rule_of(options),
             **options,
             input=None if input is None else msgspec.Raw(input),
-            unique=None if unique is None else Unique(key=unique, within=unique_within),
-            retry=None if retries is None else RetryRule(retries=retries),
+            unique=Unique(**key, **how) if key else None,
             hold=None if hold is None else HoldRule(title=hold),
             tags=inputs.tags(tag),
             after=list(after) or None,
+            limits=[decode(one, Limit) for one in limit] or None,
+            metadata=None if metadata is None else msgspec.Raw(metadata),
         )
     )
+
+
+@command.command("enqueue-many", epilog="Example: roost jobs enqueue-many - -o id")
+@click.argument("file", type=click.File("rb"), metavar="FILE|-")
+@writing
+@pass_session
+def enqueue_many_command(session: Session, file: IO[bytes]) -> int:
+    """Enqueue a job for each line of FILE: JSON as POST /jobs takes it, with a kind, maybe an input, a queue, …
+
+    A thousand lines are one transaction; what a refused line's transaction holds is not stored, what came before is.
+    """
+    from roost.cli.enqueueing import enqueue_lines
+
+    session.may_create = True
+    return enqueue_lines(session, file)
 
 
 @command.command("wait")

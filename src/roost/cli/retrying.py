@@ -44,8 +44,8 @@ def rule_of(options: dict[str, Any], before: RetryRule | None = None) -> RetryRu
     from roost.domain.retry import RetryRule
     from roost.wire.codec import decode
 
-    whole = options.pop("retry")
-    changes = inputs.given(**{field: options.pop(field) for field in FIELDS})
+    whole = options.pop("retry", None)
+    changes = inputs.given(**{field: options.pop(field, None) for field in FIELDS})
     rule = before if whole is None else decode(whole, RetryRule)
     return msgspec.structs.replace(rule or RetryRule(), **changes) if changes else rule
 
