@@ -7,16 +7,27 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
+from roost.domain.schedule import ScheduleRule
 from roost.engine.driver import Transaction
 from roost.engine.postgres.address import Address
 from roost.engine.postgres.driver import PostgresDriver
 from roost.engine.postgres.store import PostgresStore
-from roost.engine.protocol import Batch, ClaimWork, EnqueueWork, Operation, SettleRow
+from roost.engine.protocol import (
+    Batch,
+    ClaimWork,
+    EnqueueWork,
+    Fire,
+    FireSchedule,
+    FireSchedules,
+    Operation,
+    PutSchedule,
+    SettleRow,
+)
 from roost.engine.sqlengine import SqlEngine
 from roost.engine.work.texts import pack
 from roost.errors import Conflict, InvalidRequest, OutcomeUnknown, Unavailable
 from roost.wire.jobs import ListJobs
-from tests.engine.postgres_calls import NOW, SUCCESS, claim, enqueue, ids, row
+from tests.engine.postgres_calls import NOW, SUCCESS, act, claim, enqueue, ids, row
 from tests.support.pgbouncer import PgBouncer
 
 KILL = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE pid = %s"
@@ -99,6 +110,27 @@ def test_a_plain_batch_waits_for_the_server_as_seldom_as_it_must(
     assert again == applied[0].enqueued
     engine.close()
     store.close()
+
+
+def test_many_schedules_fire_as_fast_as_one(store: PostgresStore) -> None:
+    engine = store.engine()
+    assert isinstance(engine, SqlEngine)
+    rule = ScheduleRule(every="1m")
+    enqueue(engine, row(0))
+    fires: list[FireSchedule] = []
+    for name in (f"schedule {n}" for n in range(20)):
+        put = PutSchedule(
+            name=name, rule=rule, job='{"kind":"noop"}', paused=None, remove_after_last=False, next_fire=NOW
+        )
+        act(engine, put)
+        fires.append(FireSchedule(name=name, expected=NOW, fires=[Fire(NOW, "fired", row(1))], next_fire=NOW + 60_000))
+    counts: list[int] = []
+    # [BEGIN, advance] [ids] [jobs, inputs, fires, last jobs, feed, COMMIT]
+    assert round_trips(engine, lambda: counts.append(act(engine, FireSchedules(fires)).count)) == 3
+    assert round_trips(engine, lambda: counts.append(act(engine, FireSchedules(fires)).count)) == 2
+    assert counts == [20, 0]
+    assert stored(store) == 21
+    engine.close()
 
 
 def test_what_fails_on_the_way_to_the_commit_leaves_nothing(store: PostgresStore, driver: PostgresDriver) -> None:

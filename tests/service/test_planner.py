@@ -9,6 +9,7 @@ import pytest
 
 from roost.domain.schedule import ScheduleRule
 from roost.domain.states import State
+from roost.engine.protocol import Action, FireSchedules
 from roost.engine.store import Store
 from roost.errors import InvalidRequest, NotFound
 from roost.service.core import RuntimeSettings
@@ -67,6 +68,33 @@ async def test_a_schedule_fires_at_its_instants(
     created = [ms(each.created_at) for each in await jobs(runtime)]
     assert created == [START + place * MINUTE for place in range(1, 6)]
     assert await outcomes(runtime) == ["fired"] * 5
+
+
+async def test_fires_close_together_share_a_transaction(
+    memory_store: WatchedStore, make_runtime: MakeRuntime, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = await make_runtime(memory_store, clock=clock)
+    names = [f"close-{place}" for place in range(30)]
+    for name in names:
+        await put(runtime, name, every="1m", overlap="allow")
+        await clock.advance(5)
+    sizes: list[int] = []
+    act = runtime._core.act_for_itself
+
+    async def counted(action: Action, *words: Any) -> Any:
+        if isinstance(action, FireSchedules):
+            sizes.append(len(action.fires))
+        return await act(action, *words)
+
+    monkeypatch.setattr(runtime._core, "act_for_itself", counted)
+    await clock.advance(MINUTE + 50)
+    made = [job for name in names for job in await jobs(runtime, name)]
+    assert sum(sizes) == len(made) == 30
+    # Over 150 ms: the first at once, then one transaction every 50 ms.
+    assert len(sizes) <= 5
+    late = [ms(job.created_at) - (START + MINUTE + 5 * place) for place, job in enumerate(made)]
+    assert late[0] == 0
+    assert max(late) <= 50
 
 
 async def test_cron_fires_on_the_wall_clock_of_its_zone(
