@@ -26,8 +26,10 @@ def _job(text: str, **rule: object) -> NewJob:
 
 async def test_fields_make_the_key_whatever_order_they_stand_in(runtime: Runtime) -> None:
     first = await runtime.handle(ENQUEUE, _job('{"user":{"id":7,"a":{"x":1,"y":2}}}', fields=["user.id", "user.a"]))
+    again = await runtime.handle(ENQUEUE, _job('{"user":{"a":{"y":2,"x":1},"id":7}}', fields=["user.id", "user.a"]))
+    assert (again.id, again.duplicate) == (first.id, True)
     with pytest.raises(UniqueConflict, match=f"job {first.id} with another input"):
-        await runtime.handle(ENQUEUE, _job('{"user":{"a":{"y":2,"x":1},"id":7}}', fields=["user.id", "user.a"]))
+        await runtime.handle(ENQUEUE, _job('{"user":{"a":{"y":2,"x":1},"id":7},"b":1}', fields=["user.id", "user.a"]))
     other = await runtime.handle(ENQUEUE, _job('{"user":{"id":8,"a":{"x":1,"y":2}}}', fields=["user.id", "user.a"]))
     assert other.id != first.id
     assert not other.duplicate
