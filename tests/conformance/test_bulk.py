@@ -29,7 +29,9 @@ def start(bench: Bench, action: Any, query: str = "", ids: list[int] | None = No
     work = Work(action=action, now=bench.now, **more)
     asked = None
     if action == "approve":
-        ids = bench.reader.searches.selection(parse(query, bench.now), lambda: 0.0) if ids is None else ids
+        if ids is None:
+            ids = bench.reader.searches.selection(parse(query, bench.now), lambda: 0.0)
+            assert ids is not None
         asked = holds.asked(bench.reader.searches.asked(ids))
     acted = bench.act(CreateBulk(query=query, ids=ids, work=work, asked=asked, total=0, exact=True, actor="ana"))
     assert acted.effects.chores

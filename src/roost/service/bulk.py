@@ -56,7 +56,12 @@ async def create(core: Core, request: CreateBulk, call: CallInfo) -> BulkStarted
         # What is approved is what was shown, to the last job: a query alone would approve what is asked since.
         if ids is None:
             ids = await core.read(core.reader.searches.selection, query, core.clock.monotonic)
-        asked = holds.asked(await core.read(core.reader.searches.asked, ids))
+        if ids is not None:
+            asked = holds.asked(await core.read(core.reader.searches.asked, ids))
+        elif not request.dry_run:
+            raise InvalidRequest(
+                "too many jobs match to approve what each asks", path="query", help="narrow the query: 10,000 at a time"
+            )
         if request.asked is None and not request.dry_run:
             raise InvalidRequest(
                 "an approval quotes what is asked", path="asked", help="a dry run tells it; look at what is asked first"

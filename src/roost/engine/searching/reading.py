@@ -178,17 +178,13 @@ class SearchReader(BulkReader):
             ids = [id for _, id in places]
             return _states(session, ids[:COUNT_LIMIT]), looked.complete and len(ids) <= COUNT_LIMIT
 
-    def selection(self, query: Query, elapsed: Callable[[], float]) -> list[int]:
-        """The ids of all matching jobs; raises `InvalidRequest` where they are more than `COUNT_LIMIT`."""
+    def selection(self, query: Query, elapsed: Callable[[], float]) -> list[int] | None:
+        """The ids of all matching jobs; None where they are more than `COUNT_LIMIT`, or too far apart to be found."""
         with self._session() as session, session.bounded():
             made = plan(query, Sort(), session, _ready(session))
             looked = Looked()
             ids = [id for _, id in islice(walk(made, session, None, Bound(elapsed), looked, 1000), COUNT_LIMIT + 1)]
-        if len(ids) > COUNT_LIMIT or not looked.complete:
-            raise InvalidRequest(
-                f"more than {COUNT_LIMIT:,} jobs match", path="query", help="approve fewer at a time: narrow the query"
-            )
-        return sorted(ids)
+        return sorted(ids) if looked.complete and len(ids) <= COUNT_LIMIT else None
 
     def asked(self, ids: list[int]) -> list[HoldFacts]:
         """The open holds of these jobs."""
