@@ -82,7 +82,8 @@ async def test_a_deadline_means_what_was_declared_with_nobody_looking(
     assert hold.deadline is not None
     assert expired.decided_at is not None
     late = datetime.fromisoformat(expired.decided_at) - datetime.fromisoformat(hold.deadline)
-    assert 0 <= late.total_seconds() < 2
+    # By itself a loop looks every ten seconds.
+    assert 0 <= late.total_seconds() < 8
     for decision in (app.client.holds.approve, app.client.holds.deny):
         with pytest.raises(HoldExpired):
             await decision(hold.id, hold.subject_hash)
@@ -115,9 +116,9 @@ async def test_a_decision_after_the_deadline_is_refused_although_no_loop_has_see
 
 
 async def test_an_extended_deadline_is_the_one_that_counts(app: roost.App, queue: str) -> None:
-    hold = await held(app, queue, expires="400ms")
-    other = await held(app, queue, expires="400ms")
+    hold = await held(app, queue, expires="3s")
     extended = await app.client.holds.extend(hold.id, "1h")
+    other = await held(app, queue, expires="3s")
     assert hold.deadline is not None
     assert extended.deadline is not None
     moved = datetime.fromisoformat(extended.deadline) - datetime.fromisoformat(hold.deadline)

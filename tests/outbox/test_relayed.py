@@ -118,8 +118,9 @@ async def test_what_cannot_be_is_refused_before_anything_is_written(user: User, 
 async def test_durations_count_from_the_enqueue_and_not_from_the_relay(user: User, here: Program) -> None:
     late = here.greet.options(delay="1h", ttl="2h", deadline="5h", unique=roost.Unique("user", within="4h"))
     async with user.transaction() as hands:
-        await hands.outbox(lambda tx: tx.enqueue(late, 1))
         before = time.time()
+        await hands.outbox(lambda tx: tx.enqueue(late, 1))
+        after = time.time()
         await hands.commit()
     await asyncio.sleep(0.3)
     await asyncio.to_thread(Relay(user.database, here.app.url).run_until_empty)
@@ -128,10 +129,12 @@ async def test_durations_count_from_the_enqueue_and_not_from_the_relay(user: Use
     spans = {"run_at": 3600, "expires_at": 3 * 3600, "deadline_at": 5 * 3600}
     for name, seconds in spans.items():
         at = msgspec.convert(getattr(job, name), datetime)
-        assert at.timestamp() - before == pytest.approx(seconds, abs=0.25), name
+        assert before - 0.001 <= at.timestamp() - seconds <= after + 0.001, name
 
 
-async def test_a_running_relay_is_prompt(user: User, here: Program) -> None:
+async def test_a_running_relay_is_prompt(user: User, here: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It is woken: it does not look because it is time.
+    monkeypatch.setattr("roost.outboxes.relay.SAFETY_SECONDS", 60.0)
     relay = Relay(user.database, here.app.url)
     running = asyncio.create_task(relay.run())
     client = here.app.client
@@ -142,14 +145,11 @@ async def test_a_running_relay_is_prompt(user: User, here: Program) -> None:
             async with user.transaction() as hands:
                 await hands.outbox(lambda tx, number=number: tx.enqueue(here.greet, number))
                 await hands.commit()
-                began = time.monotonic()
 
             async def arrived(wanted: int = number) -> bool:
                 return len((await client.jobs.list()).jobs) == wanted
 
             await eventually(arrived, "the job arrives")
-            took = time.monotonic() - began
-        assert took < 0.5
     finally:
         relay.stop()
         await asyncio.wait_for(running, 10)

@@ -83,7 +83,7 @@ async def test_a_signal_drains(store_url: str, tmp_path: Path, number: signal.Si
         await half.send(body)
         assert (await half.reply()).status == 201
         assert await asyncio.wait_for(process.wait(), 20) == 0
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 20
 
 
 async def test_nothing_acknowledged_is_lost_by_a_drain_under_load(store_url: str, tmp_path: Path) -> None:

@@ -267,7 +267,8 @@ async def test_one_that_hangs_keeps_no_other_waiting(store: Store, make_runtime:
         for _ in range(100):
             await enqueue(runtime)
         await quick.until(lambda messages: len(messages) >= 100)
-        assert time.monotonic() - began < 5
+        # Behind 300 posts of half a second each it would be later.
+        assert time.monotonic() - began < 30
         (first, *_) = await eventually(lambda: _failed_tries(runtime))
         assert first.error == "no answer within 0.5 s"
         assert 400 <= first.duration_ms < 2_000
@@ -340,14 +341,15 @@ async def test_without_endpoints_nothing_is_done(memory_store: WatchedStore, mak
 
 async def test_a_stop_does_not_wait_for_those_who_hang(memory_store: WatchedStore, make_runtime: MakeRuntime) -> None:
     async with receiving(lambda message: None) as hanging:
-        runtime = await make_runtime(memory_store, settings=OPEN)
+        patient = RuntimeSettings(webhook_allow=OPEN.webhook_allow, webhook_seconds=60.0)
+        runtime = await make_runtime(memory_store, settings=patient)
         await put(runtime, hanging.url)
         for _ in range(20):
             await enqueue(runtime)
         await hanging.until(bool)
         began = time.monotonic()
         await runtime.stop()
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 30
 
 
 async def test_both_secrets_sign_during_a_rotation(memory_store: WatchedStore, make_runtime: MakeRuntime) -> None:
