@@ -27,13 +27,13 @@ from roost.engine.protocol import (
     PruneFeed,
     PutSchedule,
     Reap,
-    RegisterWorker,
     ReopenJobs,
     SetQueuePaused,
     SetQueueRules,
     SetSchedulePaused,
     SettleRow,
 )
+from roost.engine.workers import RegisterWorker
 from roost.errors import CursorTooOld
 from roost.wire.holds import ListHolds
 from tests.conformance.bench import LEASE, Bench, row

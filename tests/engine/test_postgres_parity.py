@@ -33,7 +33,6 @@ from roost.engine.protocol import (
     PruneOld,
     PutSchedule,
     Reap,
-    RegisterWorker,
     ReopenJobs,
     SetQueuePaused,
     SetQueueRules,
@@ -42,6 +41,7 @@ from roost.engine.protocol import (
 )
 from roost.engine.reading import Reader
 from roost.engine.store import Store
+from roost.engine.workers import RegisterWorker
 from roost.wire.holds import ListHolds
 from roost.wire.jobs import ListJobs
 from tests.engine.postgres_calls import NOW, SUCCESS, act, claim, enqueue, hold_row, ids, row, settle, unique

@@ -21,6 +21,7 @@ from roost.domain.settle import Ending
 from roost.domain.states import State
 from roost.engine.hooks import HookActions
 from roost.engine.searching.protocol import SearchActions
+from roost.engine.workers import WorkerAction
 from roost.wire.problems import Problem
 
 
@@ -463,25 +464,6 @@ class SendSignal(msgspec.Struct, tag=True):
     limit: int = 1000
 
 
-class SeeWorkers(msgspec.Struct, tag=True):
-    """Workers and when a node heard of them last, in milliseconds."""
-
-    heard: list[tuple[str, int]]
-
-
-class DrainWorker(msgspec.Struct, tag=True):
-    """Ask a worker to claim no more, end its jobs, and then itself."""
-
-    id: str
-    actor: str = ""
-
-
-class RegisterWorker(msgspec.Struct, tag=True):
-    id: str
-    data: str
-    """`roost.wire.attempts.Register` as JSON text."""
-
-
 class DeliverBatch(msgspec.Struct, tag=True):
     """A batch of an outbox, stored once; `roost.wire.outboxes.DeliverOutbox`. A job is a row, or None and refused."""
 
@@ -563,9 +545,7 @@ Action = (
     | SealBatch
     | CancelBatch
     | SendSignal
-    | RegisterWorker
-    | SeeWorkers
-    | DrainWorker
+    | WorkerAction
     | DeliverBatch
     | Promote
     | Reap

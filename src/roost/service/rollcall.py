@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roost.engine.protocol import SeeWorkers
+from roost.engine.workers import SeeWorkers
 from roost.service.core import Core
 
 PERIOD_MS = 40_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roost.domain.names import check_name
-from roost.engine import protocol
+from roost.engine.workers import DrainWorker, RegisterWorker
 from roost.service.core import CallInfo, Core
 from roost.service.seen import LATELY_MS
 from roost.wire.attempts import Register, Worker, WorkerRef, Workers
@@ -23,7 +23,7 @@ async def register(core: Core, request: Register, call: CallInfo) -> Empty:
             check_name(name, f"{field}[{index}]")
     core.seen.hear(request.id, core.now())
     core.seen.takes(request.id, request.queues)
-    action = protocol.RegisterWorker(request.id, encode(request).decode())
+    action = RegisterWorker(request.id, encode(request).decode())
     await core.act_for_itself(action)
     core.seen.draining.discard(request.id)
     return Empty()
@@ -31,7 +31,7 @@ async def register(core: Core, request: Register, call: CallInfo) -> Empty:
 
 async def drain(core: Core, request: WorkerRef, call: CallInfo) -> Empty:
     """Ask a worker to end its jobs and then itself; raises `NotFound`."""
-    action = protocol.DrainWorker(request.id, request.actor or call.actor)
+    action = DrainWorker(request.id, request.actor or call.actor)
     answer = await core.act(action, Empty, name="workers.drain", request=request, call=call)
     core.seen.draining.add(request.id)
     return answer

@@ -57,9 +57,6 @@ from roost.engine.protocol import (
     PutSchedule,
     RankJobs,
     Reap,
-    RegisterWorker,
-    SeeWorkers,
-    DrainWorker,
     ReopenJobs,
     RunJobs,
     SealBatch,
@@ -75,6 +72,7 @@ from roost.engine.searching.protocol import SearchAction
 from roost.engine.work import feed, operations
 from roost.engine.work.moves import record
 from roost.engine.work.texts import pack
+from roost.engine.workers import DrainWorker, RegisterWorker, SeeWorkers
 from roost.errors import NotFound
 from roost.wire.problems import Problem
 
