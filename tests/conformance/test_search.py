@@ -266,6 +266,7 @@ def test_counts_are_exact_up_to_ten_thousand(bench: Bench) -> None:
         page = bench.reader.searches.search(text, "-created", 1, None, True, bench.now, ticking())
         assert page.count is not None
         assert (page.count.jobs, page.count.exact) == (10_000, False)
+    assert bench.reader.searches.selection(parse("state:ready", bench.now), ticking()) is None
     for text, told in (("state:ready", (2000, False)), ("state:held", (0, True))):
         facets = bench.reader.searches.facets(ListFacets(field="kind", query=text), bench.now, ticking())
         assert (facets.jobs, facets.complete) == told
