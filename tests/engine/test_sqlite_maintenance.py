@@ -15,6 +15,7 @@ import pytest
 import roost
 from roost.errors import StoreError
 from tests.docs.test_tour import until
+from tests.support import program
 
 BATCH = 50
 NEEDLE = "needle-in-a-value"
@@ -58,15 +59,7 @@ def python(program: str, folder: Path) -> str:
 def db(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run ``roost db``."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("ROOST_")}
-    return subprocess.run(
-        [sys.executable, "-m", "roost.cli.main", "db", *words],
-        cwd=folder,
-        env=known,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return program.call(["db", *words], folder, known)
 
 
 def adopted(folder: Path, file: str = "jobs.db") -> dict[str, object]:
