@@ -27,7 +27,9 @@ from tests.service.virtual_clock import VirtualClock
 @pytest.fixture
 async def runtime(store: Store, make_runtime: MakeRuntime, clock: VirtualClock) -> Runtime:
     runtime = await make_runtime(store, clock=clock)
-    await runtime.handle(contract.REGISTER_WORKER, Register(id="w", queues=["default", "other"], kinds=["mail"]))
+    await runtime.handle(
+        contract.REGISTER_WORKER, Register(id="w", queues=["default", "other"], kinds=["mail", "work"])
+    )
     return runtime
 
 
@@ -63,6 +65,17 @@ async def test_a_ready_job_waits_for_its_queue(runtime: Runtime) -> None:
     assert found.answer.endswith("and 1 more thing.")
     lonely = await enqueue(runtime, queue="nobody")
     assert kinds(await why(runtime, lonely)) == ["no_worker"]
+    unknown = await enqueue(runtime, "misspelt", queue="other")
+    found = await why(runtime, unknown)
+    assert [blocker.text for blocker in found.blockers] == [
+        "no worker that takes queue other has a handler for misspelt"
+    ]
+    told = await runtime.handle(contract.EXPLAIN_JOB, JobRef(id=unknown))
+    assert "No worker that takes queue other has a handler for misspelt." in [fact.text for fact in told.facts]
+    # A worker that says nothing of itself may have one.
+    await claim(runtime, "other", worker="stranger")
+    await claim(runtime, "other", worker="another")
+    assert "no_handler" not in kinds(await why(runtime, unknown))
 
 
 async def test_a_job_that_runs_or_has_ended_waits_for_nothing_else(runtime: Runtime) -> None:

@@ -19,7 +19,7 @@ class PastEvent(msgspec.Struct, kw_only=True):
 
     at: int
     type: str
-    """created, started, step, step_started, held, decided, attempt_ended, a stored event's own type, or a terminal state."""
+    """created, started, step, step_started, held, decided, attempt_ended, a stored event's own type, a terminal state."""
     actor: str | None = None
     data: dict[str, object] = {}
     number: int = 0
@@ -55,6 +55,8 @@ class Situation(msgspec.Struct, kw_only=True):
     queue_paused_by: str | None
     ready_before: int
     workers: int
+    no_handler: bool = False
+    """Every worker that takes the queue has said what it runs, and this kind is not among it."""
 
 
 class OpenHold(msgspec.Struct, kw_only=True):
@@ -276,7 +278,9 @@ class _Teller:
             step = f"Step {event.data['name']} ({event.data['kind']}) was started"
             cite = f"event {event.number} ({event.type})"
             if attempt in ends:
-                text = f"{step} in attempt {attempt}, which ended ({words_of(str(ends[attempt]))}) before it was recorded."
+                text = (
+                    f"{step} in attempt {attempt}, which ended ({words_of(str(ends[attempt]))}) before it was recorded."
+                )
             elif self._job.state is State.RUNNING:
                 text = f"{step} at {moment(event.at)} and is not recorded yet."
             else:
@@ -310,10 +314,15 @@ class _Teller:
 
     def _takers(self) -> bool:
         job = self._job
-        if job.workers:
+        if job.no_handler:
+            text = f"No worker that takes queue {job.queue} has a handler for {job.kind}."
+            event = "workers (no handler)"
+        elif job.workers:
             return True
-        text = f"No worker that takes queue {job.queue} was heard of lately."
-        self._account.facts.append(Fact(text=text, event="workers (none registered)"))
+        else:
+            text = f"No worker that takes queue {job.queue} was heard of lately."
+            event = "workers (none registered)"
+        self._account.facts.append(Fact(text=text, event=event))
         self._account.actions.append(f"roost worker --queue {job.queue}: start a worker for the queue")
         return False
 

@@ -13,8 +13,9 @@ from roost.domain.explain import Situation, count_of, moment, words_of
 from roost.domain.states import TERMINAL, State
 
 BlockerKind = Literal[
-    "running", "hold", "dependency", "signal", "time", "limit", "queue_paused", "no_worker", "ready_before"
-]
+    "running", "hold", "dependency", "signal", "time", "limit", "queue_paused", "no_worker", "no_handler",
+    "ready_before",
+]  # fmt: skip
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +201,10 @@ def _queue(job: Situation) -> list[Blocker]:
         by = f" by {job.queue_paused_by}" if job.queue_paused_by else ""
         text = f"queue {job.queue} is paused{by} since {moment(job.queue_paused_at)}"
         found.append(Blocker(kind="queue_paused", text=text, action=f"roost queues resume {job.queue}"))
-    if not job.workers:
+    if job.no_handler:
+        text = f"no worker that takes queue {job.queue} has a handler for {job.kind}"
+        found.append(Blocker(kind="no_handler", text=text, action=f"roost worker --queue {job.queue}"))
+    elif not job.workers:
         text = f"no worker that takes queue {job.queue} was heard of lately"
         found.append(Blocker(kind="no_worker", text=text, action=f"roost worker --queue {job.queue}"))
     return found

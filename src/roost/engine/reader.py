@@ -85,6 +85,7 @@ class SqlReader(SqlHookReader):
             paused_at, paused_by = paused.get(job.queue, (None, None))
             ready_before = session.one("jobs_before", queue=job.queue, id=id) if job.state is State.READY else 0
             workers = [rows.worker(row) for row in session.rows("worker_rows", since=workers_since)]
+            takers = [worker for worker in workers if job.queue in worker.queues]
             return History(
                 job=job,
                 created_at=created_at,
@@ -99,7 +100,8 @@ class SqlReader(SqlHookReader):
                 queue_paused_at=paused_at,
                 queue_paused_by=paused_by,
                 ready_before=ready_before,
-                workers=sum(job.queue in worker.queues for worker in workers),
+                workers=len(takers),
+                able=sum(job.kind in worker.kinds for worker in takers),
             )
 
     def limits_of(self, id: int, now: int) -> list[LimitUse]:
@@ -184,6 +186,11 @@ class SqlReader(SqlHookReader):
         with self._session() as session:
             found: list[int] = unpack(session.one("order_next", queue=queue, after=after, limit=limit))
             return found
+
+    def claims_under_way(self) -> set[str]:
+        """Transactions that may be starting jobs, by names of their own."""
+        with self._session() as session:
+            return {name for (name,) in session.rows("claims_under_way")}
 
     def running(self, queue: str) -> int:
         """How many of a queue's jobs run."""

@@ -73,6 +73,8 @@ class History(msgspec.Struct, kw_only=True):
     """Ready jobs of the queue that go first; counted up to 10,000."""
     workers: int
     """Workers heard of lately that take this queue."""
+    able: int
+    """Of those, how many have a handler for the job's kind."""
 
 
 class Due(msgspec.Struct, kw_only=True):
@@ -112,6 +114,10 @@ class Reader(HookReader, Protocol):
 
     def to_rank(self, queue: str, after: int, limit: int) -> list[int]:
         """Jobs of a queue that have not ended, by their ids."""
+        ...
+
+    def claims_under_way(self) -> set[str]:
+        """Transactions that may be starting jobs, by names of their own."""
         ...
 
     def running(self, queue: str) -> int: ...

@@ -44,9 +44,7 @@ async def explain(core: Core, request: JobRef, call: CallInfo) -> Explanation:
     now = core.now()
     since = now - LATELY_MS
     history = await core.read(core.reader.history, request.id, since)
-    # Workers that wait for jobs here may have written nothing for long.
-    workers = max(history.workers, core.seen.takers(history.job.queue, since))
-    situation = _situation(history, workers)
+    situation = _situation(history, core.seen.takers(history.job.queue, since))
     found = reasons.blockers(situation, await _waits(core, history))
     blocked = [blocker.text for blocker in found if blocker.kind in ("dependency", "signal", "limit")]
     account = domain.explain(situation, composed(history), now, blocked)
@@ -65,7 +63,7 @@ async def why(core: Core, request: JobRef, call: CallInfo) -> Why:
     """What a job waits for; raises `NotFound`."""
     since = core.now() - LATELY_MS
     history = await core.read(core.reader.history, request.id, since)
-    situation = _situation(history, max(history.workers, core.seen.takers(history.job.queue, since)))
+    situation = _situation(history, core.seen.takers(history.job.queue, since))
     found = reasons.blockers(situation, await _waits(core, history))
     return Why(
         id=situation.id,
@@ -143,7 +141,8 @@ def composed(history: History) -> list[PastEvent]:
     return domain.compose(found)
 
 
-def _situation(history: History, workers: int) -> Situation:
+def _situation(history: History, claiming: int) -> Situation:
+    """``claiming``: workers that claim from the queue here; they may have written nothing for long, or ever."""
     job = history.job
     rule = job.retry or DEFAULT_RETRY
     hold = next((each for each in history.holds if each.state == "open"), None)
@@ -179,7 +178,8 @@ def _situation(history: History, workers: int) -> Situation:
         queue_paused_at=history.queue_paused_at,
         queue_paused_by=history.queue_paused_by,
         ready_before=history.ready_before,
-        workers=workers,
+        workers=max(history.workers, claiming),
+        no_handler=history.workers >= max(claiming, 1) and not history.able,
     )
 
 
