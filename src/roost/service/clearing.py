@@ -20,8 +20,6 @@ _LOOK_SECONDS = 0.05
 """How soon after a look the next commit may cause another."""
 _SAFETY_SECONDS = 1.0
 """How long a commit of another node may go unheard."""
-_CLAIMS_UNDER_WAY_SECONDS = 0.25
-"""Where several transactions run at once: after a pause, those that began before it have ended by then."""
 
 
 async def drain(core: Core, request: DrainQueue, call: CallInfo) -> Drained:
@@ -96,23 +94,24 @@ async def _pause(core: Core, request: PauseQueue, call: CallInfo, name: str) -> 
 
 
 async def _wait_until_idle(core: Core, queue: str, wait_ms: int) -> int:
-    """How many jobs of a paused queue run: none as soon as that is so, else after ``wait_ms``."""
+    """How many jobs of a paused queue run: none as soon as that is so, else after ``wait_ms``.
+
+    Claims that looked at the queue before it was paused count as one that runs each, until they have ended.
+    """
     clock = core.clock
     until = clock.monotonic() + wait_ms / 1000
     heard = core.hub.listen()
-    sure = clock.monotonic() + (_CLAIMS_UNDER_WAY_SECONDS if core.store.concurrency > 1 else 0.0)
+    claims = await core.read(core.reader.claims_under_way)
     try:
         while True:
             heard.clear()
-            asked_at = clock.monotonic()
-            running = await core.read(core.reader.running, queue)
+            if claims:
+                claims &= await core.read(core.reader.claims_under_way)
+            running = await core.read(core.reader.running, queue) or len(claims)
             left = until - clock.monotonic()
-            if running == 0 and asked_at < sure:
-                await clock.wait(asyncio.Event(), sure - asked_at)
-                continue
             if running == 0 or left <= 0 or core.hub.closed:
                 return running
-            await clock.wait(heard, min(left, _SAFETY_SECONDS))
+            await clock.wait(heard, min(left, _LOOK_SECONDS if claims else _SAFETY_SECONDS))
             await clock.wait(asyncio.Event(), min(_LOOK_SECONDS, until - clock.monotonic()))
     finally:
         core.hub.unlisten(heard)

@@ -14,6 +14,12 @@ SELECT coalesce(json_agg(id)::text, '[]') FROM (
 -- name: queue_running
 SELECT count(*) FROM job WHERE state = 'running' AND queue = :queue;
 
+-- name: claims_under_way
+-- Transactions that have looked for jobs: a claim locks the table before it sees whether its queue is paused.
+SELECT DISTINCT virtualtransaction FROM pg_locks
+WHERE locktype = 'relation' AND relation = 'job'::regclass AND mode = 'RowShareLock' AND granted
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+
 -- name: queue_delete
 DELETE FROM queue WHERE name = :name;
 

@@ -14,6 +14,10 @@ SELECT json_group_array(id) FROM (
 -- name: queue_running
 SELECT count(*) FROM job WHERE state = 'running' AND queue = :queue;
 
+-- name: claims_under_way
+-- A pause that is committed has no other transaction beside it.
+SELECT name FROM queue WHERE false;
+
 -- name: queue_delete
 DELETE FROM queue WHERE name = :name;
 
