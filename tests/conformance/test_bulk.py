@@ -21,6 +21,7 @@ from roost.engine.protocol import CancelJobs, Promote, ReopenJobs
 from roost.engine.searching.protocol import CreateBulk, PruneBulks, SetBulkState, StepBulk
 from roost.wire.bulk import Bulk, ListBulkResults, ListBulks
 from tests.conformance.bench import LEASE, Bench, row
+from tests.conformance.test_crashes import _transaction_type
 
 pytestmark = pytest.mark.feature("bulk")
 
@@ -308,12 +309,9 @@ _queues = itertools.count()
 
 def test_a_thousand_jobs_take_as_many_statements_as_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.enqueue_rows([row(text="{}") for _ in range(900)])
-    driver = bench.engine._driver  # type: ignore[attr-defined]
-    bench.act(Promote())
-    transaction = driver._transaction
     calls: list[str] = []
-    kind = type(transaction)
-    for name in ("run", "one", "row", "rows", "query"):
+    kind = _transaction_type(bench)
+    for name in ("run", "send", "ask", "one", "row", "rows", "query"):
         original = getattr(kind, name)
 
         def spy(self: Any, statement: str, *rest: Any, _original: Any = original, **more: Any) -> Any:
