@@ -19,7 +19,7 @@ class PastEvent(msgspec.Struct, kw_only=True):
 
     at: int
     type: str
-    """created, started, step, step_started, held, decided, attempt_ended, a stored event's own type, a terminal state."""
+    """created, started, step, step_started, held, decided, attempt_ended, a stored event's type, a terminal state."""
     actor: str | None = None
     data: dict[str, object] = {}
     number: int = 0
