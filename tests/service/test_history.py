@@ -33,7 +33,7 @@ async def explain(runtime: Runtime, id: int) -> Explanation:
     events = (await runtime.handle(contract.JOB_EVENTS, JobRef(id=id))).events
     named = {f"event {event.number} ({event.type})" for event in events}
     for fact in found.facts:
-        assert fact.event in named or re.fullmatch(r"queue \S+ \(paused\)|workers \(none registered\)", fact.event)
+        assert fact.event in named or re.fullmatch(r"queue \S+ \(paused\)|workers \((none registered|no handler)\)", fact.event)
     assert found.facts
     assert found.next or found.state is State.READY
     assert found.actions

@@ -101,7 +101,7 @@ class SqlReader(SqlHookReader):
                 queue_paused_by=paused_by,
                 ready_before=ready_before,
                 workers=len(takers),
-                able=sum(job.kind in worker.kinds for worker in takers),
+                able=sum(not worker.kinds or job.kind in worker.kinds for worker in takers),
             )
 
     def limits_of(self, id: int, now: int) -> list[LimitUse]:

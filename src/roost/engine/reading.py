@@ -74,7 +74,7 @@ class History(msgspec.Struct, kw_only=True):
     workers: int
     """Workers heard of lately that take this queue."""
     able: int
-    """Of those, how many have a handler for the job's kind."""
+    """Of those, how many may have a handler for the job's kind: they named it, or no kinds at all."""
 
 
 class Due(msgspec.Struct, kw_only=True):
