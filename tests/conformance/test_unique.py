@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from roost.domain.admission import PLAIN, Request, UniqueWish, admit
+from roost.domain.placing import Place
 from roost.domain.records import HoldRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
+from roost.engine.actions import sets
 from roost.engine.protocol import (
     Batch,
     CancelJobs,
@@ -17,6 +20,7 @@ from roost.engine.protocol import (
     ClaimWork,
     DeleteJobs,
     EnqueuedRow,
+    MoveJobs,
     Operation,
     Prune,
     PruneOld,
@@ -25,6 +29,7 @@ from roost.engine.protocol import (
 from roost.wire.codec import timestamp
 from roost.wire.problems import Problem
 from tests.conformance.bench import Bench, row
+from tests.conformance.test_steering import in_transaction
 
 pytestmark = pytest.mark.feature("unique")
 
@@ -38,8 +43,51 @@ def test_one_key_is_one_job_within_a_call_and_between_calls(bench: Bench) -> Non
     assert [answer.duplicate for answer in (*answers, *again)] == [False, True, True]
 
 
+def test_a_queues_key_goes_along_into_another_queue(bench: Bench) -> None:
+    """By a move and by a reopen: no queue has two jobs of one key, and the queue it left can have another."""
+
+    def enqueue(queue: str) -> EnqueuedRow:
+        wish = UniqueWish(key="k", scope="queue")
+        answers = bench.enqueue_rows([admit(Request(kind="k", input="1", queue=queue, unique=wish), PLAIN, bench.now)])
+        assert isinstance(answers, list)
+        return answers[0]
+
+    def moved(id: int, queue: str) -> str:
+        problem = bench.act(MoveJobs(id, Place(queue=queue))).problem
+        return "" if problem is None else problem.code
+
+    first, second = enqueue("a").id, enqueue("b").id
+    assert moved(first, "b") == "unique_conflict"
+    assert bench.job(first).queue == "a"
+    assert moved(first, "c") == ""
+    assert (enqueue("c").id, enqueue("c").duplicate) == (first, True)
+    third = enqueue("a")
+    assert not third.duplicate
+    refused = in_transaction(
+        bench,
+        lambda transaction, effects: sets.move(
+            transaction, [first, second, third.id], bench.tick(), effects, place=Place(queue="d")
+        ),
+    )[0]
+    assert set(refused) == {second, third.id}
+    assert enqueue("d").id == first
+    bench.act(CancelJobs(first))
+    bench.act(CancelJobs(third.id))
+    fresh = enqueue("d").id
+    assert fresh != first
+    refusal = bench.act(ReopenJobs(third.id, queue="d")).problem
+    assert refusal is not None
+    assert refusal.code == "unique_conflict"
+    assert bench.act(ReopenJobs(third.id, queue="e")).problem is None
+    assert (enqueue("e").id, enqueue("a").duplicate) == (third.id, False)
+    bench.act(CancelJobs(fresh))
+    assert moved(third.id, "d") == ""
+    assert enqueue("d").id == third.id
+
+
 def test_the_same_input_written_otherwise_is_the_same(bench: Bench) -> None:
-    texts = ['{"b":[1,2],"a":"\u00fc"}', ' { "a" : "\\u00fc", "b" : [1, 2] } ', '{"b":[2,1],"a":"\u00fc"}', '{"a":"\u00fc"}']
+    same = ['{"b":[1,2],"a":"\u00fc"}', ' { "a" : "\\u00fc", "b" : [1, 2] } ']
+    texts = [*same, '{"b":[2,1],"a":"\u00fc"}', '{"a":"\u00fc"}']
     answers = bench.enqueue_rows([row(text=text, now=bench.now, unique="k") for text in texts])
     assert isinstance(answers, list)
     assert [answer.duplicate and answer.problem is None for answer in answers] == [False, True, False, False]

@@ -10,6 +10,7 @@ from roost.domain import settle
 from roost.domain.admission import input_hash
 from roost.domain.records import Flag, HoldRule, JobFacts
 from roost.domain.states import Event, State
+from roost.engine.actions.rekeying import note_keys, rescoped, taken
 from roost.engine.actions.sets import Refusals, ask, inputs_of, judged, said
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
@@ -19,7 +20,6 @@ from roost.engine.work.counting import uncount
 from roost.engine.work.moves import Move, apply, record
 from roost.engine.work.ordering import rank_again
 from roost.engine.work.texts import pack, unpack
-from roost.errors import UniqueConflict
 
 
 class Edit(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +117,11 @@ def _take_keys_again(
     transaction: Transaction, jobs: list[JobFacts], edit: Edit, refused: Refusals, now: int
 ) -> list[JobFacts]:
     """Those jobs that have no unique key, or got theirs back; the rest is refused: another job lives by it."""
-    wishes = {facts.id: key for facts in jobs if (key := facts.options.unique_key) is not None}
+    wishes = {
+        facts.id: rescoped(key, edit.queue or facts.queue)
+        for facts in jobs
+        if (key := facts.options.unique_key) is not None
+    }
     if not wishes:
         return jobs
     known = unpack(transaction.one("unique_known", keys=pack(sorted(set(wishes.values()))), now=now))
@@ -132,10 +136,7 @@ def _take_keys_again(
             continue
         holder, alive = holders.get(key, (0, False))
         if alive and holder != facts.id:
-            refused[facts.id] = UniqueConflict(
-                f"the unique key {key.partition(chr(10))[2]!r} belongs to job {holder} now",
-                help=f"wait for job {holder}'s end",
-            )
+            refused[facts.id] = taken(key, holder)
             continue
         kept.append(facts)
         # The next of this set with the same key finds it taken.
@@ -144,4 +145,8 @@ def _take_keys_again(
         rows.append((key, facts.id, input_hash(facts.kind, text), holder, None))
     if rows and transaction.run("unique_put", rows=pack(sorted(rows)), now=now) != len(rows):
         raise Retry
+    left = [(old, facts.id) for facts in kept if (old := facts.options.unique_key) not in (None, wishes.get(facts.id))]
+    if left:
+        transaction.send("unique_forget", rows=pack(left))
+    note_keys(transaction, wishes, kept)
     return kept

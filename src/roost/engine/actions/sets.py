@@ -17,6 +17,7 @@ from roost.domain.records import Flag, HoldRow, HoldRule, JobFacts
 from roost.domain.settle import Ending
 from roost.domain.states import TERMINAL, Event, State
 from roost.domain.tracked import is_tracked
+from roost.engine.actions.rekeying import rekey
 from roost.engine.driver import Retry, Transaction
 from roost.engine.protocol import Effects
 from roost.engine.work import flow, limiting
@@ -168,6 +169,8 @@ def move(
 ) -> Refusals:
     """Give jobs that have not started another queue, priority or time; held ones stay held."""
     accepted, refused = judged(transaction, ids, lambda facts: placing.move(facts, place, now))
+    if place.queue is not None:
+        accepted = rekey(transaction, accepted, place.queue, refused, now)
     placed = [(facts, placing.move(facts, place, now)) for facts in accepted]
     _put(transaction, placed, now, effects)
     changes = {

@@ -37,6 +37,20 @@ ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id, input_hash = excluded.
   touched_at = excluded.touched_at
 WHERE unique_key.job_id IN (SELECT (value ->> 3)::bigint FROM json_array_elements(:rows::json));
 
+-- name: unique_forget
+DELETE FROM unique_key USING (
+  SELECT value ->> 0 AS key, (value ->> 1)::bigint AS job_id FROM json_array_elements(:rows::json) ORDER BY 1
+) r
+WHERE unique_key.key = ANY (ARRAY[r.key]) AND unique_key.job_id = r.job_id;
+
+-- name: unique_rename
+UPDATE unique_key SET key = r.new
+FROM (
+  SELECT value ->> 0 AS old, value ->> 1 AS new, (value ->> 2)::bigint AS job_id
+  FROM json_array_elements(:rows::json) ORDER BY 1
+) r
+WHERE unique_key.key = ANY (ARRAY[r.old]) AND unique_key.job_id = r.job_id;
+
 -- name: unique_touch
 -- A duplicate's answer writes before it is given, so that it waits for what the first answer waited for.
 UPDATE unique_key SET touched_at = :now WHERE key = ANY (ARRAY (SELECT json_array_elements_text(:keys::json)));

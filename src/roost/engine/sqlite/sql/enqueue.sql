@@ -36,6 +36,14 @@ ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id, input_hash = excluded.
   touched_at = excluded.touched_at
 WHERE unique_key.job_id IN (SELECT value ->> 3 FROM json_each(:rows));
 
+-- name: unique_forget
+DELETE FROM unique_key WHERE (key, job_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:rows));
+
+-- name: unique_rename
+UPDATE unique_key SET key = r.value ->> 1
+FROM json_each(:rows) r
+WHERE unique_key.key = r.value ->> 0 AND unique_key.job_id = r.value ->> 2;
+
 -- name: unique_touch
 -- A duplicate's answer writes before it is given, so that it waits for what the first answer waited for.
 UPDATE unique_key SET touched_at = :now WHERE key IN (SELECT value FROM json_each(:keys));
