@@ -33,7 +33,8 @@ async def explain(runtime: Runtime, id: int) -> Explanation:
     events = (await runtime.handle(contract.JOB_EVENTS, JobRef(id=id))).events
     named = {f"event {event.number} ({event.type})" for event in events}
     for fact in found.facts:
-        assert fact.event in named or re.fullmatch(r"queue \S+ \(paused\)|workers \((none registered|no handler)\)", fact.event)
+        beside = r"queue \S+ \(paused\)|workers \((none registered|no handler)\)"
+        assert fact.event in named or re.fullmatch(beside, fact.event)
     assert found.facts
     assert found.next or found.state is State.READY
     assert found.actions
