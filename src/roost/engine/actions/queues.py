@@ -35,7 +35,7 @@ def pause(transaction: Transaction, action: SetQueuePaused, now: int) -> Acted:
 
 
 def rank(transaction: Transaction, action: RankJobs, now: int) -> Acted:
-    """Rank the next set of a queue's jobs by its new order; ``more`` until all stand in it, ``count`` 0: done before."""
+    """Rank the next jobs of a queue by its new order; ``more`` until all stand in it, ``count`` 0: it was done."""
     effects = Effects()
     more = ordering.rank_set(transaction, action.queue, action.seen, action.ids, now, effects)
     return Acted("{}", effects, 0 if more is None else 1, more is not False)
