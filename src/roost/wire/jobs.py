@@ -40,8 +40,9 @@ class Unique(Wire, kw_only=True):
 
     Instead of a key, ``fields`` names paths of the input (``"user.id"``) whose values make it. Where the key is held:
     ``return`` answers with the holder, ``reject`` refuses, ``replace`` cancels a holder that has not started and takes
-    its place, ``reschedule`` gives such a holder this request's ``run_at``. Another input than the holder's is a
-    conflict, but for ``replace``; so is a holder that runs, for ``replace`` and ``reschedule``.
+    its place, ``reschedule`` gives such a holder this request's ``run_at``. Another input than the holder's (whitespace
+    and the order of keys apart) is a conflict, but for ``replace``; so is a holder that runs, for ``replace`` and
+    ``reschedule``. A key among a queue's jobs goes along where its job is moved into another queue.
     """
 
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
@@ -326,8 +327,8 @@ class HoldJob(CancelJob, kw_only=True):
 class CloneJob(Wire, kw_only=True):
     """A new job like an old one, in any state; what is given replaces what the old one has.
 
-    Times to start, expiries, deadlines, batches, dependencies and notes are not copied, and the unique key only with
-    ``unique: "keep"``. The hold rule is: a clone is no way around an approval.
+    Times to start, expiries, deadlines, batches, parents, dependencies and notes are not copied, and the unique key
+    only with ``unique: "keep"``. The hold rule is: a clone is no way around an approval.
     """
 
     id: JobId = 0
