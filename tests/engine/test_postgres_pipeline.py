@@ -11,6 +11,7 @@ from roost.domain.schedule import ScheduleRule
 from roost.engine.driver import Transaction
 from roost.engine.postgres.address import Address
 from roost.engine.postgres.driver import PostgresDriver
+from roost.engine.postgres.pipeline import Pipeline, Reply
 from roost.engine.postgres.store import PostgresStore
 from roost.engine.protocol import (
     Batch,
@@ -204,6 +205,40 @@ def test_a_connection_lost_while_the_commit_may_be_on_its_way_leaves_the_outcome
     assert len(turns) == 1
     driver.transaction(send_job)
     assert stored(store) == 1
+
+
+@pytest.mark.parametrize(
+    ("cut", "told"),
+    [(psycopg.OperationalError("cut"), OutcomeUnknown), (KeyboardInterrupt(), KeyboardInterrupt)],
+    ids=["lost", "interrupted"],
+)
+def test_a_commit_whose_answer_nobody_reads_is_not_done_again(
+    store: PostgresStore,
+    driver: PostgresDriver,
+    monkeypatch: pytest.MonkeyPatch,
+    cut: BaseException,
+    told: type[BaseException],
+) -> None:
+    """Also where the connection looks well."""
+    pid, turns = pid_of(driver), []
+    exchange = Pipeline._exchange
+
+    def read(self: Pipeline, waiting: list[Reply]) -> None:
+        if turns:
+            raise cut
+        exchange(self, waiting)
+
+    def work(transaction: Transaction) -> None:
+        send_job(transaction)
+        turns.append(1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "_exchange", read)
+        with pytest.raises(told):
+            driver.transaction(work)
+    assert len(turns) == 1
+    driver.transaction(send_job)
+    assert pid_of(driver) != pid
 
 
 def test_large_statements_and_large_answers_pass_each_other(store: PostgresStore) -> None:

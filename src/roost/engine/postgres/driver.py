@@ -14,7 +14,7 @@ from roost.domain.feed import Fact
 from roost.engine.driver import Answer, Retry, Transaction
 from roost.engine.postgres import statements
 from roost.engine.postgres.address import Address
-from roost.engine.postgres.connection import Session, lost, open_writer, refusal
+from roost.engine.postgres.connection import Session, open_writer, refusal
 from roost.engine.postgres.pipeline import Pipeline, Reply
 from roost.engine.searching.dialects import POSTGRES, Dialect
 from roost.errors import OutcomeUnknown, RoostError, StoreError, Unavailable
@@ -217,11 +217,10 @@ class PostgresDriver:
 
         Raises `OutcomeUnknown`, or what failed: then the transaction is still to be rolled back.
         """
-        reply = writer.pipeline.command(b"COMMIT")
         try:
-            writer.pipeline.wait()
+            reply = writer.pipeline.commit()
         except psycopg.Error as error:
-            if lost(writer.session.connection):
+            if writer.pipeline.lost:
                 self._drop()
                 raise OutcomeUnknown(
                     "the connection was lost while the transaction was committed",
@@ -249,7 +248,7 @@ class PostgresDriver:
     def _roll_back(self, writer: _Writer) -> bool:
         """Undo the transaction; False where the connection is gone (and with it the transaction)."""
         pipeline = writer.pipeline
-        if self._writer is not writer or lost(writer.session.connection):
+        if self._writer is not writer or pipeline.lost:
             self._drop()
             return False
         try:

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import errors, pq
 from psycopg.adapt import PyFormat, Transformer
 
-from roost.engine.postgres.connection import Connection
+from roost.engine.postgres.connection import Connection, lost
 from roost.engine.postgres.statements import Numbered
 
 LARGE_BYTES = 16 * 1024
@@ -45,6 +45,7 @@ class Pipeline:
     """
 
     def __init__(self, connection: Connection, *, prepare: bool) -> None:
+        self._connection = connection
         self._lines = connection.pgconn
         self._lines.enter_pipeline_mode()
         self._adapting = Transformer(connection)
@@ -54,8 +55,14 @@ class Pipeline:
         self._waiting: list[Reply] = []
         self._poll = select.poll()
         self._names = 0
+        self._broken = False
         self.round_trips = 0
         """How often it was waited for the server."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing can be sent any more: the connection is gone, or nobody knows what is still to be read."""
+        return self._broken or lost(self._connection)
 
     @property
     def unanswered(self) -> bool:
@@ -90,8 +97,11 @@ class Pipeline:
         waiting, preparing = self._waiting, self._preparing
         self._waiting, self._preparing = [], []
         self.round_trips += 1
+        # Until the Sync is answered: whatever ends the exchange before, a Ctrl-C too, leaves it open what was done.
+        self._broken = True
         try:
             self._exchange(waiting)
+            self._broken = False
         except psycopg.OperationalError:
             # What the server said before it closed the connection says more.
             _raise_first(reply for reply in waiting if reply.result is not None)
@@ -101,6 +111,13 @@ class Pipeline:
                 if reply.result is None or reply.result.status != pq.ExecStatus.COMMAND_OK:
                     del self._prepared[key]
         _raise_first(waiting)
+
+    def commit(self) -> Reply:
+        """Send COMMIT and wait; where this raises and the pipeline is `lost`, it may have been carried out."""
+        self._broken = True
+        reply = self.command(b"COMMIT")
+        self.wait()
+        return reply
 
     def rows(self, reply: Reply) -> list[tuple[Any, ...]]:
         """The rows of an answer that is here."""
@@ -132,7 +149,9 @@ class Pipeline:
         while True:
             wanted = select.POLLIN | select.POLLOUT if lines.flush() else select.POLLIN
             if wanted != events:
-                poll.register(lines.socket, wanted)
+                if (socket := lines.socket) < 0:
+                    raise psycopg.OperationalError("the connection is lost")
+                poll.register(socket, wanted)
                 events = wanted
             poll.poll()
             lines.consume_input()
