@@ -45,4 +45,3 @@ def _has_nul(text: str) -> bool:
 
 def _has_surrogate(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
-
