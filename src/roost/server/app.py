@@ -12,7 +12,7 @@ from roost.errors import InvalidRequest, MethodNotAllowed, Overloaded, RoostErro
 from roost.server import websocket
 from roost.server.hosts import Hosts
 from roost.server.pages import Page
-from roost.server.routes import Route, Router
+from roost.server.routes import Route, Router, router
 from roost.server.streaming import Streams, send_stream
 from roost.service.core import CallInfo
 from roost.service.following import Stream
@@ -69,7 +69,7 @@ class App:
         self._hosts = hosts
         self._ids = ids
         self._pages = pages
-        self._router = Router()
+        self._router = router()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

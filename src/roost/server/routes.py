@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, get_type_hints
 from urllib.parse import unquote_to_bytes
 
@@ -34,11 +35,11 @@ class Route:
         self.waits = "wait" in operation.request.__struct_fields__
         self._request = operation.request
         self._check = check_bulk if issubclass(operation.request, _BULK) else check_body
-        hints = get_type_hints(operation.request, include_extras=True)
-        defaults = {field.name: field.default for field in msgspec.structs.fields(operation.request)}
-        self._path_fields = [(name, hints[name], defaults[name]) for name in operation.path_fields]
+        self._path_fields = _typed(operation) if operation.path_fields else []
         self._in_path = frozenset(operation.path_fields)
-        self._lists = frozenset(name for name, kind in field_types(operation.request).items() if _is_list(kind))
+        # Looked at in query strings alone; to learn the types of every body would make a start late.
+        in_query = {} if self.has_body and not self.is_foreign else field_types(operation.request)
+        self._lists = frozenset(name for name, kind in in_query.items() if _is_list(kind))
 
     def from_body(self, body: bytes, parts: tuple[bytes, ...]) -> Wire:
         """The request of a POST or PUT; raises `InvalidJson` and `InvalidRequest`."""
@@ -133,6 +134,19 @@ class Router:
         if "GET" in allowed:
             allowed.add("HEAD")
         return sorted(allowed)
+
+
+@cache
+def router() -> Router:
+    """All routes, which are the same for every application."""
+    return Router()
+
+
+def _typed(operation: Operation[Wire, Wire]) -> list[tuple[str, Any, Any]]:
+    """The fields of the path: name, type and default."""
+    hints = get_type_hints(operation.request, include_extras=True)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(operation.request)}
+    return [(name, hints[name], defaults[name]) for name in operation.path_fields]
 
 
 def field_types(request: type[Wire]) -> dict[str, inspect.Type]:
