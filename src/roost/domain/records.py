@@ -14,7 +14,6 @@ from roost.domain.priority import Named
 from roost.domain.retry import RetryRule
 from roost.domain.states import State
 
-
 STARTED_KINDS = ("llm", "tool")
 """Kinds of steps that are marked before they run: what they do costs, or is seen outside, even if nobody records it."""
 
