@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
 
 from scripts.source_files import ROOT
 from tests.support import processes
+from tests.support.databases import Databases
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer
 
@@ -54,6 +56,47 @@ def test_dropping_a_database_ends_its_sessions(postgres_server: PostgresServer) 
     with pytest.raises(psycopg.OperationalError):
         connection.execute("SELECT 1")
     connection.close()
+
+
+def test_a_database_is_lent_again_as_it_was(postgres_server: PostgresServer) -> None:
+    template = postgres_server.create_database()
+    with psycopg.connect(template) as connection:
+        connection.execute("CREATE TABLE known (id bigint GENERATED ALWAYS AS IDENTITY, text text)")
+        connection.execute("INSERT INTO known (text) VALUES ('kept')")
+    databases = Databases(postgres_server, template)
+    url = databases.lend()
+    assert databases.lend() != url, "one test has it"
+    with psycopg.connect(url) as idle, psycopg.connect(url) as connection:
+        connection.execute("DELETE FROM known")
+        connection.execute("INSERT INTO known (text) SELECT repeat('x', 1000) FROM generate_series(1, 500)")
+        connection.execute("CREATE TABLE own AS SELECT 1 AS one")
+        connection.commit()
+        databases.take_back(url)
+        with pytest.raises(psycopg.OperationalError):
+            idle.execute("SELECT 1")
+    assert databases.lend() == url
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT id, text FROM known").fetchall() == [(1, "kept")]
+        connection.execute("INSERT INTO known (text) VALUES ('next')")
+        assert connection.execute("SELECT max(id), to_regclass('own') FROM known").fetchone() == (2, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["ALTER TABLE known ADD other int", "CREATE INDEX ON known (text)", "GRANT SELECT ON known TO PUBLIC"],
+)
+def test_a_database_with_another_schema_is_lent_no_more(postgres_server: PostgresServer, change: LiteralString) -> None:
+    template = postgres_server.create_database()
+    with psycopg.connect(template) as connection:
+        connection.execute("CREATE TABLE known (id int, text text)")
+    databases = Databases(postgres_server, template)
+    url = databases.lend()
+    with psycopg.connect(url) as connection:
+        connection.execute(change)
+    databases.take_back(url)
+    assert databases.lend() != url
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        psycopg.connect(url)
 
 
 def test_the_ordinary_server_sorts_text_by_language(postgres_url: str) -> None:

@@ -18,6 +18,7 @@ _SHAPE = " UNION ALL ".join(
     f"SELECT count(*), max(xmin::text::bigint) FROM {catalogue}"  # noqa: S608
     for catalogue in ("pg_attribute", "pg_constraint", "pg_trigger", "pg_proc", "pg_db_role_setting")
 )
+_SHAPE += " UNION ALL SELECT count(relacl), count(reloptions) FROM pg_class"
 
 _END_SESSIONS = """
     SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
