@@ -183,7 +183,7 @@ def test_ctrl_c_says_what_was_done(roost: Roost, server: str, monkeypatch: pytes
     ids = enqueue(roost, 3, "pressed")
     slowly = ("jobs", "cancel", "queue:pressed", "--yes", "--rate", "1/h", "-o", "json")
     for how, state in (("abort", "aborted"), ("detach", "running")):
-        monkeypatch.setattr(bulk_operations.time, "sleep", Pressed())
+        monkeypatch.setattr(bulk_operations, "sleep", Pressed())
         left = roost(*slowly, "--on-interrupt", how)
         told = json.loads(left.stdout)
         assert (left.returncode, told["state"]) == (130, state), left.stderr

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import sys
-import time
 from collections.abc import Callable
+from time import sleep
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
@@ -112,7 +112,7 @@ def watch(session: Session, id: int, on_interrupt: str = "detach") -> int:
                 passed = found.done + found.skipped + found.failed
                 advance(passed - shown)
                 shown = passed
-                time.sleep(POLL_SECONDS)
+                sleep(POLL_SECONDS)
                 found = session.send(GET_BULK, BulkRef(id=id))
             advance(found.done + found.skipped + found.failed - shown)
     except KeyboardInterrupt:
