@@ -116,8 +116,9 @@ def bases(facts: Facts) -> Bases:
     known = {operation.name for operation, _ in found}
     for operation in OPERATIONS:
         if operation.name not in known:
-            own = {"holds": facts.hold, "bulk": facts.bulk}.get(operation.name.partition(".")[0], facts.held)
-            ids: dict[str, Any] = {"id": own, "name": "q", "fingerprint": "f", "key": "k"}
+            own: dict[str, Any] = {"holds": facts.hold, "bulk": facts.bulk, "workers": "w"}
+            noun = operation.name.partition(".")[0]
+            ids: dict[str, Any] = {"id": own.get(noun, facts.held), "name": "q", "fingerprint": "f", "key": "k"}
             found.append((operation, {name: ids.get(name, 1) for name in operation.path_fields}))
     return found
 
