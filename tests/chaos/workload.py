@@ -14,22 +14,8 @@ from roost.domain.records import HoldRule
 from roost.domain.retry import RetryRule
 from roost.domain.schedule import ScheduleRule
 from roost.domain.settle import Ending
-from roost.engine.protocol import (
-    Batch,
-    BeatRow,
-    CancelJobs,
-    ClaimWork,
-    DecideHold,
-    EnqueueWork,
-    Fire,
-    FireSchedule,
-    Operation,
-    PutSchedule,
-    Reap,
-    ReopenJobs,
-    SettleRow,
-    StepRow,
-)
+from roost.engine.batch import Batch, BeatRow, ClaimWork, EnqueueWork, Operation, SettleRow, StepRow
+from roost.engine.calls import CancelJobs, DecideHold, Fire, FireSchedule, PutSchedule, Reap, ReopenJobs
 from roost.wire.holds import Hold, ListHolds
 from tests.conformance.bench import SUBJECT, Bench, row
 

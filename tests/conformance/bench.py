@@ -15,16 +15,12 @@ from roost.domain.records import HoldRow, HoldRule, JobRow, QueueRules
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
-from roost.engine.protocol import (
-    Acted,
-    Action,
+from roost.engine.batch import (
     Batch,
     BeatenRow,
     BeatRow,
-    Call,
     ClaimAnswer,
     ClaimWork,
-    Engine,
     EnqueuedRow,
     EnqueueWork,
     Operation,
@@ -33,6 +29,8 @@ from roost.engine.protocol import (
     StepAnswer,
     StepRow,
 )
+from roost.engine.calls import Acted, Action, Call
+from roost.engine.protocol import Engine
 from roost.engine.reading import Reader
 from roost.engine.store import Store
 from roost.wire.jobs import Job
@@ -152,7 +150,7 @@ class Bench:
 
     def expire(self, ms: int) -> Acted:
         """Let ``ms`` pass and the clock do its work."""
-        from roost.engine.protocol import Promote
+        from roost.engine.calls import Promote
 
         self.tick(ms)
         return self.act(Promote())

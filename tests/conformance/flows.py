@@ -9,7 +9,7 @@ import msgspec
 from roost.domain.records import FlowWish, JobRow
 from roost.domain.retry import RetryRule
 from roost.domain.states import State
-from roost.engine.protocol import (
+from roost.engine.calls import (
     Acted,
     AdvanceFlow,
     CancelBatch,

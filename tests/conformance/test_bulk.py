@@ -17,7 +17,7 @@ from roost.domain.query import parse
 from roost.domain.records import HoldRule
 from roost.domain.retry import RetryRule
 from roost.domain.states import State
-from roost.engine.protocol import CancelJobs, Promote, ReopenJobs
+from roost.engine.calls import CancelJobs, Promote, ReopenJobs
 from roost.engine.searching.protocol import CreateBulk, PruneBulks, SetBulkState, StepBulk
 from roost.wire.bulk import Bulk, ListBulkResults, ListBulks
 from tests.conformance.bench import LEASE, Bench, row

@@ -7,20 +7,9 @@ from typing import Any
 import pytest
 
 from roost.domain.settle import Ending
+from roost.engine.batch import Batch, BeatRow, ClaimWork, EnqueueWork, Operation, SettleRow, StepRow
+from roost.engine.calls import Call, CancelJobs, Reap, ReopenJobs
 from roost.engine.driver import Transaction
-from roost.engine.protocol import (
-    Batch,
-    BeatRow,
-    Call,
-    CancelJobs,
-    ClaimWork,
-    EnqueueWork,
-    Operation,
-    Reap,
-    ReopenJobs,
-    SettleRow,
-    StepRow,
-)
 from tests.conformance.bench import Bench, row
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from roost.domain.retry import RetryRule
-from roost.engine.protocol import DeleteJobs, ReopenJobs
+from roost.engine.calls import DeleteJobs, ReopenJobs
 from roost.engine.searching.protocol import (
     DeclareIndex,
     DeleteView,

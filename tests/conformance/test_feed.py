@@ -12,14 +12,12 @@ from roost.domain.retry import RetryRule
 from roost.domain.schedule import ScheduleRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
-from roost.engine.protocol import (
-    Batch,
+from roost.engine.batch import Batch, ClaimWork, EnqueueWork, SettleRow
+from roost.engine.calls import (
     CancelJobs,
-    ClaimWork,
     DecideHold,
     DeleteJobs,
     DeleteSchedule,
-    EnqueueWork,
     ExtendHold,
     Fire,
     FireSchedule,
@@ -31,7 +29,6 @@ from roost.engine.protocol import (
     SetQueuePaused,
     SetQueueRules,
     SetSchedulePaused,
-    SettleRow,
 )
 from roost.engine.workers import RegisterWorker
 from roost.errors import CursorTooOld

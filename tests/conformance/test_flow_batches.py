@@ -8,7 +8,7 @@ import pytest
 
 from roost.domain.settle import Ending
 from roost.domain.states import State
-from roost.engine.protocol import (
+from roost.engine.calls import (
     AdvanceFlow,
     Call,
     CancelJobs,

@@ -11,7 +11,7 @@ from roost.domain.flow import circle
 from roost.domain.records import WaitRow
 from roost.domain.settle import Ending
 from roost.domain.states import State
-from roost.engine.protocol import Batch, SettleRow
+from roost.engine.batch import Batch, SettleRow
 from roost.wire.problems import Problem
 from tests.conformance.bench import Bench
 from tests.conformance.flows import add, advance, end, enqueue, job, run

@@ -8,7 +8,7 @@ from roost.domain.records import WaitRow
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
-from roost.engine.protocol import DecideHold, DeleteJobs, SendSignal
+from roost.engine.calls import DecideHold, DeleteJobs, SendSignal
 from roost.wire.holds import ListHolds
 from tests.conformance.bench import Bench
 from tests.conformance.flows import ENDS, GOOD, STATE_AFTER, add, advance, create_batch, end, job, prepared, run

@@ -7,7 +7,8 @@ import pytest
 from roost.domain.flow import Wanted, resolve
 from roost.domain.records import HoldRule, JobRow
 from roost.domain.states import State
-from roost.engine.protocol import Batch, CreateBatch, DecideHold, DeleteJobs, EnqueueWork, Promote, ReopenJobs
+from roost.engine.batch import Batch, EnqueueWork
+from roost.engine.calls import CreateBatch, DecideHold, DeleteJobs, Promote, ReopenJobs
 from roost.errors import DependencyCycle, InvalidRequest
 from roost.wire.flow import ListDependencies
 from roost.wire.holds import ListHolds

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from roost.domain.settle import Ending
 from roost.domain.states import State
 from roost.engine import catalogue
+from roost.engine.batch import Batch, EnqueueWork, SettleRow
+from roost.engine.calls import AdvanceFlow, Call, CreateBatch, SendSignal
 from roost.engine.driver import Transaction
-from roost.engine.protocol import AdvanceFlow, Batch, Call, CreateBatch, EnqueueWork, SendSignal, SettleRow
 from tests.conformance.bench import Bench
 from tests.conformance.flows import add, advance, create_batch, end, enqueue, job, run
 from tests.conformance.test_crashes import Crash, _crash_at, _transaction_type

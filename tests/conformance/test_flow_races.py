@@ -12,16 +12,9 @@ import pytest
 from roost.domain.records import WaitRow
 from roost.domain.settle import Ending
 from roost.domain.states import State
-from roost.engine.protocol import (
-    AdvanceFlow,
-    Batch,
-    Call,
-    Engine,
-    EnqueueWork,
-    SealBatch,
-    SendSignal,
-    SettleRow,
-)
+from roost.engine.batch import Batch, EnqueueWork, SettleRow
+from roost.engine.calls import AdvanceFlow, Call, SealBatch, SendSignal
+from roost.engine.protocol import Engine
 from tests.conformance.bench import Bench
 from tests.conformance.flows import advance, create_batch, enqueue, job
 

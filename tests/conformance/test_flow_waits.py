@@ -6,7 +6,7 @@ import pytest
 
 from roost.domain.records import Flag, WaitRow
 from roost.domain.states import State
-from roost.engine.protocol import AdvanceFlow, CancelJobs, DeleteJobs, PruneOld, ReopenJobs, SendSignal
+from roost.engine.calls import AdvanceFlow, CancelJobs, DeleteJobs, PruneOld, ReopenJobs, SendSignal
 from tests.conformance.bench import Bench
 from tests.conformance.flows import add, advance, end, run
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from roost.domain.settle import Ending
+from roost.engine.batch import Batch, BeatRow, ClaimWork, EnqueueWork, SettleRow, StepRow
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Batch, BeatRow, ClaimWork, EnqueueWork, SettleRow, StepRow
 from roost.engine.work.texts import pack
 from tests.conformance.bench import Bench, row
 

@@ -12,11 +12,9 @@ from roost.domain.records import HoldRule, LimitRule, QueueRules
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
-from roost.engine.protocol import (
-    Batch,
+from roost.engine.batch import Batch, ClaimAnswer, ClaimWork, SettleRow
+from roost.engine.calls import (
     CancelJobs,
-    ClaimAnswer,
-    ClaimWork,
     DecideHold,
     DeleteJobs,
     Promote,
@@ -25,7 +23,6 @@ from roost.engine.protocol import (
     SetLimit,
     SetQueuePaused,
     SetQueueRules,
-    SettleRow,
 )
 from roost.engine.work.texts import pack, unpack
 from roost.wire.holds import ListHolds

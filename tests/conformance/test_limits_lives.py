@@ -11,7 +11,7 @@ from roost.domain.records import LimitRule
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending
 from roost.domain.states import TERMINAL
-from roost.engine.protocol import CancelJobs, DeleteJobs, Promote, SetQueuePaused
+from roost.engine.calls import CancelJobs, DeleteJobs, Promote, SetQueuePaused
 from tests.conformance.bench import Bench
 
 pytestmark = pytest.mark.feature("limits")

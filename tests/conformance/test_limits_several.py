@@ -11,7 +11,7 @@ from roost.domain.limits import numbers
 from roost.domain.placing import Place
 from roost.domain.records import LimitRule
 from roost.domain.states import State
-from roost.engine.protocol import CancelJobs, DeleteJobs, HoldJobs, MoveJobs, SetLimit
+from roost.engine.calls import CancelJobs, DeleteJobs, HoldJobs, MoveJobs, SetLimit
 from tests.conformance.bench import Bench
 
 pytestmark = [pytest.mark.feature("limits"), pytest.mark.feature("fairness")]

@@ -24,8 +24,8 @@ from roost.domain.records import Flag, JobFacts, JobOptions
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending, decide
 from roost.domain.states import TERMINAL, State
+from roost.engine.calls import CancelJobs, Reap, ReopenJobs
 from roost.engine.opening import open_store
-from roost.engine.protocol import CancelJobs, Reap, ReopenJobs
 from tests.conformance.bench import LEASE, Bench, row
 from tests.support.feed import Replay
 
@@ -288,7 +288,7 @@ def _run(bench: Bench, examples: int, phases: tuple[Phase, ...] = tuple(Phase)) 
 
 
 def _empty(bench: Bench) -> None:
-    from roost.engine.protocol import DeleteJobs
+    from roost.engine.calls import DeleteJobs
     from roost.wire.jobs import ListJobs
 
     bench.tick(10_000_000)

@@ -9,16 +9,8 @@ import pytest
 
 from roost.domain.limits import Numbers
 from roost.domain.records import FairRule, LimitRule, QueueRules
-from roost.engine.protocol import (
-    Batch,
-    ClaimAnswer,
-    ClaimWork,
-    Promote,
-    RankJobs,
-    ReopenJobs,
-    SetLimit,
-    SetQueueRules,
-)
+from roost.engine.batch import Batch, ClaimAnswer, ClaimWork
+from roost.engine.calls import Promote, RankJobs, ReopenJobs, SetLimit, SetQueueRules
 from roost.engine.work import ordering
 from roost.engine.work.texts import unpack
 from tests.conformance.bench import START, Bench

@@ -10,7 +10,7 @@ import pytest
 from roost.domain.records import FairRule, HoldRule, LimitRule, QueueRules
 from roost.domain.retry import RetryRule
 from roost.domain.states import TERMINAL, State
-from roost.engine.protocol import (
+from roost.engine.calls import (
     CancelJobs,
     CancelRunning,
     ClearQueue,

@@ -15,7 +15,7 @@ from roost.domain.query import parse
 from roost.domain.query_fields import FIELDS
 from roost.domain.records import HoldRule
 from roost.domain.states import State
-from roost.engine.protocol import NoteJobs
+from roost.engine.calls import NoteJobs
 from roost.engine.searching.conditions import condition
 from roost.engine.searching.dialects import POSTGRES, SQLITE, Dialect
 from roost.engine.searching.walk import Bound, plan, statement

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from roost.domain.states import State
-from roost.engine.protocol import Batch, BeatRow, DeleteJobs, Reap, StartRow, StepRow
+from roost.engine.batch import Batch, BeatRow, StartRow, StepRow
+from roost.engine.calls import DeleteJobs, Reap
 from roost.wire.attempts import UnrecordedStep
 from tests.conformance.bench import LEASE, Bench
 

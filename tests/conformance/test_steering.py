@@ -12,16 +12,15 @@ from roost.domain.records import HoldRule, JobEdit
 from roost.domain.retry import RetryRule
 from roost.domain.states import State
 from roost.engine.actions import edits, reopening, sets
-from roost.engine.protocol import (
+from roost.engine.batch import Effects, Operation
+from roost.engine.calls import (
     CancelJobs,
     DecideHold,
     DeleteJobs,
     EditJobs,
-    Effects,
     HoldJobs,
     MoveJobs,
     NoteJobs,
-    Operation,
     ReopenJobs,
     RunJobs,
 )

@@ -10,7 +10,8 @@ import pytest
 from roost.domain.placing import Place
 from roost.domain.retry import RetryRule
 from roost.domain.states import State
-from roost.engine.protocol import EnqueuedRow, MoveJobs, Reap, ReopenJobs, RunJobs
+from roost.engine.batch import EnqueuedRow
+from roost.engine.calls import MoveJobs, Reap, ReopenJobs, RunJobs
 from tests.conformance.bench import LEASE, Bench, row
 from tests.conformance.test_steering import approve
 

@@ -8,7 +8,7 @@ from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
 from roost.domain.tracked import PREFIX
-from roost.engine.protocol import CancelJobs, Promote, Reap, TakeJob, UpdateJob
+from roost.engine.calls import CancelJobs, Promote, Reap, TakeJob, UpdateJob
 from tests.conformance.bench import Bench
 
 pytestmark = pytest.mark.feature("tracked-work")

@@ -11,7 +11,7 @@ from roost.domain.records import HoldRule, LimitRule
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending
 from roost.domain.states import TRANSITIONS, Event, State
-from roost.engine.protocol import CancelJobs, DecideHold, HoldJobs, MoveJobs, Promote, ReopenJobs
+from roost.engine.calls import CancelJobs, DecideHold, HoldJobs, MoveJobs, Promote, ReopenJobs
 from roost.wire.codec import encode
 from roost.wire.holds import ListHolds
 from tests.conformance.bench import Bench

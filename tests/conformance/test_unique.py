@@ -13,19 +13,8 @@ from roost.domain.records import HoldRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
 from roost.engine.actions import sets
-from roost.engine.protocol import (
-    Batch,
-    CancelJobs,
-    ClaimAnswer,
-    ClaimWork,
-    DeleteJobs,
-    EnqueuedRow,
-    MoveJobs,
-    Operation,
-    Prune,
-    PruneOld,
-    ReopenJobs,
-)
+from roost.engine.batch import Batch, ClaimAnswer, ClaimWork, EnqueuedRow, Operation
+from roost.engine.calls import CancelJobs, DeleteJobs, MoveJobs, Prune, PruneOld, ReopenJobs
 from roost.wire.codec import timestamp
 from roost.wire.problems import Problem
 from tests.conformance.bench import Bench, row
@@ -199,7 +188,7 @@ def test_a_hundred_enqueues_from_four_clients_make_one_job(bench: Bench) -> None
 
 
 def _work(bench: Bench):  # type: ignore[no-untyped-def]
-    from roost.engine.protocol import EnqueueWork
+    from roost.engine.batch import EnqueueWork
 
     return EnqueueWork([row(now=bench.now, unique="one")])
 
@@ -220,7 +209,7 @@ def test_an_operation_id_belongs_to_one_request(bench: Bench) -> None:
 
 
 def test_the_same_operation_twice_in_one_batch_is_done_once(bench: Bench) -> None:
-    from roost.engine.protocol import EnqueueWork
+    from roost.engine.batch import EnqueueWork
 
     operation = Operation("op-1", "fingerprint")
     work = [EnqueueWork([row(now=bench.now)], operation), EnqueueWork([row(now=bench.now)], operation)]

@@ -9,6 +9,8 @@ import pytest
 
 from roost.domain.deliveries import RETRY_MS, Try, WebhookRule
 from roost.domain.signatures import new_signing_key, public_key
+from roost.engine.batch import Operation
+from roost.engine.calls import Acted
 from roost.engine.hooks import (
     AdvanceWebhook,
     DeleteSource,
@@ -26,7 +28,6 @@ from roost.engine.hooks import (
     Work,
     WorkDeliveries,
 )
-from roost.engine.protocol import Acted, Operation
 from roost.errors import NotFound
 from roost.wire.codec import timestamp
 from roost.wire.webhooks import DeliverySummary, ListDeliveries, Source, Webhook

@@ -22,8 +22,7 @@ from roost.domain.records import FairRule, FlowWish, HoldRule, JobRow, LimitRule
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending
 from roost.domain.states import TERMINAL, State
-from roost.engine.opening import open_store
-from roost.engine.protocol import (
+from roost.engine.calls import (
     Acted,
     Action,
     CancelBatch,
@@ -42,6 +41,7 @@ from roost.engine.protocol import (
     SetQueuePaused,
     SetQueueRules,
 )
+from roost.engine.opening import open_store
 from roost.wire.holds import ListHolds
 from tests.conformance.bench import Bench, row
 from tests.conformance.flows import advance, decoded

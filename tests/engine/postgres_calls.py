@@ -8,20 +8,9 @@ import msgspec
 
 from roost.domain.records import HoldRow, JobRow, Shape, UniqueClaim
 from roost.domain.settle import Ending
-from roost.engine.protocol import (
-    Acted,
-    Action,
-    Batch,
-    Call,
-    ClaimAnswer,
-    ClaimWork,
-    Engine,
-    EnqueuedRow,
-    EnqueueWork,
-    Operation,
-    SettledRow,
-    SettleRow,
-)
+from roost.engine.batch import Batch, ClaimAnswer, ClaimWork, EnqueuedRow, EnqueueWork, Operation, SettledRow, SettleRow
+from roost.engine.calls import Acted, Action, Call
+from roost.engine.protocol import Engine
 
 NOW = 1_800_000_000_000
 SUCCESS = Ending(kind="succeed")

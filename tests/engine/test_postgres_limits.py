@@ -14,17 +14,10 @@ from roost.domain.records import LimitRule, QueueRules
 from roost.domain.retry import RetryRule
 from roost.domain.settle import Ending
 from roost.domain.states import TERMINAL
+from roost.engine.batch import Batch, ClaimAnswer, ClaimWork, EnqueueWork, SettleRow
+from roost.engine.calls import Promote, SetQueueRules
 from roost.engine.postgres.store import PostgresStore
-from roost.engine.protocol import (
-    Batch,
-    ClaimAnswer,
-    ClaimWork,
-    Engine,
-    EnqueueWork,
-    Promote,
-    SetQueueRules,
-    SettleRow,
-)
+from roost.engine.protocol import Engine
 from roost.engine.work.texts import unpack
 from roost.errors import Unavailable
 from tests.chaos.limits import most_at_once, most_over_rate

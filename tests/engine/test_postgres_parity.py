@@ -13,21 +13,15 @@ from roost.domain.records import QueueRules
 from roost.domain.schedule import ScheduleRule
 from roost.domain.settle import Ending
 from roost.domain.states import State
-from roost.engine.opening import open_store
-from roost.engine.protocol import (
-    Batch,
-    BeatRow,
+from roost.engine.batch import Batch, BeatRow, ClaimWork, EnqueueWork, Operation, StepRow
+from roost.engine.calls import (
     CancelJobs,
-    ClaimWork,
     DecideHold,
     DeleteJobs,
     DeleteSchedule,
-    Engine,
-    EnqueueWork,
     ExtendHold,
     Fire,
     FireSchedule,
-    Operation,
     Promote,
     Prune,
     PruneOld,
@@ -37,8 +31,9 @@ from roost.engine.protocol import (
     SetQueuePaused,
     SetQueueRules,
     SetSchedulePaused,
-    StepRow,
 )
+from roost.engine.opening import open_store
+from roost.engine.protocol import Engine
 from roost.engine.reading import Reader
 from roost.engine.store import Store
 from roost.engine.workers import RegisterWorker

@@ -8,22 +8,13 @@ import psycopg
 import pytest
 
 from roost.domain.schedule import ScheduleRule
+from roost.engine.batch import Batch, ClaimWork, EnqueueWork, Operation, SettleRow
+from roost.engine.calls import Fire, FireSchedule, FireSchedules, PutSchedule
 from roost.engine.driver import Transaction
 from roost.engine.postgres.address import Address
 from roost.engine.postgres.driver import PostgresDriver
 from roost.engine.postgres.pipeline import Pipeline, Reply
 from roost.engine.postgres.store import PostgresStore
-from roost.engine.protocol import (
-    Batch,
-    ClaimWork,
-    EnqueueWork,
-    Fire,
-    FireSchedule,
-    FireSchedules,
-    Operation,
-    PutSchedule,
-    SettleRow,
-)
 from roost.engine.sqlengine import SqlEngine
 from roost.engine.work.texts import pack
 from roost.errors import Conflict, InvalidRequest, OutcomeUnknown, Unavailable

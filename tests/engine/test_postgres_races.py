@@ -9,8 +9,10 @@ from typing import TypeVar
 import pytest
 
 from roost.domain.schedule import ScheduleRule
+from roost.engine.batch import Batch, EnqueueWork, Operation
+from roost.engine.calls import Fire, FireSchedule, PutSchedule
 from roost.engine.postgres.store import PostgresStore
-from roost.engine.protocol import Batch, Engine, EnqueueWork, Fire, FireSchedule, Operation, PutSchedule
+from roost.engine.protocol import Engine
 from roost.wire.jobs import ListJobs
 from tests.engine.postgres_calls import NOW, SUCCESS, act, claim, enqueue, ids, row, settle, unique
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import msgspec
 import psycopg
 
+from roost.engine.batch import Effects
 from roost.engine.postgres.listen import PAYLOAD_LIMIT, Hint, PostgresSignals, encode
 from roost.engine.postgres.store import PostgresStore
-from roost.engine.protocol import Effects
 from tests.support.pgbouncer import PgBouncer
 
 WAIT = 30.0

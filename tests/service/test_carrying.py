@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roost.domain.states import State
-from roost.engine.protocol import AdvanceFlow
+from roost.engine.calls import AdvanceFlow
 from roost.errors import Unavailable
 from roost.service.runtime import Runtime
 from roost.wire import contract

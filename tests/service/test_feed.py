@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from roost.domain.feed import Position
-from roost.engine.protocol import Effects, PruneFeed
+from roost.engine.batch import Effects
+from roost.engine.calls import PruneFeed
 from roost.engine.store import Store
 from roost.errors import Unavailable
 from roost.service import feed as service

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from roost.domain.states import State
+from roost.engine.batch import Applied, ClaimAnswer, Effects, EnqueuedRow, SettledRow
 from roost.engine.opening import open_store
-from roost.engine.protocol import Applied, ClaimAnswer, Effects, EnqueuedRow, SettledRow
 from roost.engine.store import Store
 from roost.errors import LeaseLost, NotFound, OutcomeUnknown, StoreError
 from roost.service import frames

@@ -9,7 +9,7 @@ import pytest
 
 from roost.domain.records import QueueRules
 from roost.domain.states import State
-from roost.engine.protocol import Promote, Prune, PruneOld, Reap
+from roost.engine.calls import Promote, Prune, PruneOld, Reap
 from roost.errors import NotFound, Unavailable
 from roost.service.core import RuntimeSettings
 from roost.wire import contract

@@ -9,7 +9,7 @@ import pytest
 
 from roost.domain.schedule import ScheduleRule
 from roost.domain.states import State
-from roost.engine.protocol import Action, FireSchedules
+from roost.engine.calls import Action, FireSchedules
 from roost.engine.store import Store
 from roost.errors import InvalidRequest, NotFound
 from roost.service.core import RuntimeSettings

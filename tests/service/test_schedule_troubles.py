@@ -9,8 +9,8 @@ import pytest
 
 from roost.domain import schedule as rules
 from roost.domain.schedule import Plan, ScheduleRule
-from roost.engine.protocol import FireSchedule
-from roost.engine.protocol import PutSchedule as PutAction
+from roost.engine.calls import FireSchedule
+from roost.engine.calls import PutSchedule as PutAction
 from roost.engine.store import Store
 from roost.errors import InvalidZone, UniqueConflict
 from roost.service.runtime import Runtime

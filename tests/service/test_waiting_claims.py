@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from roost.domain.states import State
-from roost.engine.protocol import ClaimWork, Effects
+from roost.engine.batch import ClaimWork, Effects
 from roost.engine.store import Store
 from roost.service.core import HostKind
 from roost.service.hub import Hub

@@ -314,7 +314,7 @@ async def test_two_nodes_send_each_event_once(postgres_store: str, make_runtime:
 async def test_events_that_were_deleted_before_they_were_sent_are_told_of(
     memory_store: WatchedStore, make_runtime: MakeRuntime, clock: VirtualClock
 ) -> None:
-    from roost.engine.protocol import PruneFeed
+    from roost.engine.calls import PruneFeed
 
     async with receiving() as receiver:
         runtime = await make_runtime(memory_store, clock=clock, settings=OPEN)

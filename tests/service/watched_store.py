@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from roost.engine.protocol import Acted, Applied, Batch, Call, Engine
+from roost.engine.batch import Applied, Batch
+from roost.engine.calls import Acted, Call
+from roost.engine.protocol import Engine
 from roost.engine.store import Store
 
 

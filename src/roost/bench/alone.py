@@ -13,8 +13,9 @@ from roost.bench.app import NOOP
 from roost.bench.stand import PAYLOAD, NotMeasured, Stand
 from roost.domain.records import JobRow, Shape
 from roost.domain.settle import Ending
+from roost.engine.batch import Batch, ClaimAnswer, ClaimWork, EnqueueWork, SettleRow
 from roost.engine.opening import open_store
-from roost.engine.protocol import Batch, ClaimAnswer, ClaimWork, Engine, EnqueueWork, SettleRow
+from roost.engine.protocol import Engine
 from roost.errors import StoreError
 from roost.sdk.app import App
 from roost.sdk.function import Enqueuer

@@ -1,4 +1,4 @@
-"""What a store does for webhooks (control operations as data, see `roost.engine.protocol`) and tells of them."""
+"""What a store does for webhooks (control operations as data, see `roost.engine.calls`) and tells of them."""
 
 from __future__ import annotations
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from roost.engine import actions
+from roost.engine.batch import Applied, Batch, Effects
+from roost.engine.calls import Acted, Call
 from roost.engine.driver import Driver, Transaction
-from roost.engine.protocol import Acted, Applied, Batch, Call, Effects
 from roost.engine.work import beats, claimed, claims, enqueues, feed, operations, settles, steps
 from roost.engine.work.claimed import Claimed
 from roost.errors import RoostError

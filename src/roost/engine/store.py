@@ -7,7 +7,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from roost.engine.protocol import Effects, Engine
+from roost.engine.batch import Effects
+from roost.engine.protocol import Engine
 from roost.engine.reading import Reader
 
 Role = Literal["server", "embedded"]

@@ -11,9 +11,9 @@ import msgspec
 from roost.domain.feed import Fact
 from roost.domain.records import JobRow, QueueRules
 from roost.engine import catalogue
+from roost.engine.batch import Batch, Effects, EnqueuedRow, EnqueueWork
 from roost.engine.driver import Answer, Here, Retry, Transaction
 from roost.engine.opening import require_postgres_driver
-from roost.engine.protocol import Batch, Effects, EnqueuedRow, EnqueueWork
 from roost.engine.searching.dialects import POSTGRES, Dialect
 from roost.engine.sqlengine import SqlEngine
 from roost.engine.work import feed, limiting

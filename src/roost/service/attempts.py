@@ -12,7 +12,7 @@ from roost.domain.duration import parse_duration
 from roost.domain.names import check_name
 from roost.domain.records import STARTED_KINDS, HoldRow, WaitRow
 from roost.domain.settle import Ending
-from roost.engine.protocol import BeatRow, ClaimAnswer, ClaimWork, Operation, SettleRow, StartRow, StepRow
+from roost.engine.batch import BeatRow, ClaimAnswer, ClaimWork, Operation, SettleRow, StartRow, StepRow
 from roost.errors import InvalidRequest, RoostError
 from roost.service.admitting import checked, checked_or_none
 from roost.service.core import CallInfo, Core, operation_of
@@ -248,7 +248,7 @@ async def heartbeat(core: Core, request: Heartbeat, call: CallInfo) -> Heartbeat
         beats=[
             Beaten(id=answer.id, cancel=answer.cancel, error=answer.problem or refused.get(index))
             for index, answer in enumerate(answers)
-        ]
+        ],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roost.engine.protocol import AdvanceFlow
+from roost.engine.calls import AdvanceFlow
 from roost.service.core import Core
 
 LIMIT = 1_000

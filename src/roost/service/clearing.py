@@ -7,7 +7,7 @@ import asyncio
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name
 from roost.domain.states import State
-from roost.engine import protocol
+from roost.engine import calls
 from roost.errors import Conflict, InvalidRequest
 from roost.service.core import CallInfo, Core
 from roost.wire.jobs import Empty
@@ -62,7 +62,7 @@ async def destroy(core: Core, request: DestroyQueue, call: CallInfo) -> Cleared:
     await _pause(core, request, call, "queues.destroy")
     if request.force:
         note = f"the queue {request.name} is destroyed"
-        await core.act_for_itself(protocol.CancelRunning(name=request.name, actor=actor, note=note))
+        await core.act_for_itself(calls.CancelRunning(name=request.name, actor=actor, note=note))
     running = await _wait_until_idle(core, request.name, wait_ms)
     if running:
         raise Conflict(
@@ -73,7 +73,7 @@ async def destroy(core: Core, request: DestroyQueue, call: CallInfo) -> Cleared:
     states: list[State] = [state for state in State if state is not State.RUNNING]
     cleared = await _clear(core, request, states, request.limit, actor)
     if not cleared.more:
-        forgotten = await core.act_for_itself(protocol.ForgetQueue(name=request.name, actor=actor))
+        forgotten = await core.act_for_itself(calls.ForgetQueue(name=request.name, actor=actor))
         # A job came in meanwhile: it goes with the next call.
         cleared.more = forgotten.more
         await core.read_rules()
@@ -89,7 +89,7 @@ async def _feeders(core: Core, queue: str) -> list[str]:
 
 
 async def _pause(core: Core, request: PauseQueue, call: CallInfo, name: str) -> None:
-    action = protocol.SetQueuePaused(request.name, True, actor=request.actor or call.actor)
+    action = calls.SetQueuePaused(request.name, True, actor=request.actor or call.actor)
     await core.act(action, Empty, name=name, request=request, call=call)
 
 
@@ -122,9 +122,7 @@ async def _clear(core: Core, request: PauseQueue, states: list[State], limit: in
     for state in states:
         while deleted < limit:
             size = min(SET, limit - deleted)
-            acted = await core.act_for_itself(
-                protocol.ClearQueue(name=request.name, state=state, limit=size, actor=actor)
-            )
+            acted = await core.act_for_itself(calls.ClearQueue(name=request.name, state=state, limit=size, actor=actor))
             deleted += acted.count
             if not acted.more:
                 break

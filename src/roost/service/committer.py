@@ -16,11 +16,9 @@ from typing import Any
 import msgspec
 
 from roost.domain.settle import Ending
-from roost.engine.protocol import (
-    Acted,
+from roost.engine.batch import (
     BeatenRow,
     BeatRow,
-    Call,
     ClaimAnswer,
     ClaimWork,
     Effects,
@@ -31,6 +29,7 @@ from roost.engine.protocol import (
     StepAnswer,
     StepRow,
 )
+from roost.engine.calls import Acted, Call
 from roost.errors import Contended, Overloaded, RoostError, Unavailable
 from roost.service.gathering import Gathered, Lanes
 from roost.service.health import STORE_FAILURES, Health

@@ -13,7 +13,8 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import msgspec
 
 from roost.domain.admission import INPUT_LIMIT
-from roost.engine.protocol import Acted, Action, Call, Operation
+from roost.engine.batch import Operation
+from roost.engine.calls import Acted, Action, Call
 from roost.engine.reading import Reader
 from roost.engine.store import Store
 from roost.errors import Overloaded

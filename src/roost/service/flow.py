@@ -5,7 +5,7 @@ from __future__ import annotations
 from roost.domain.admission import INPUT_LIMIT
 from roost.domain.flow import CallbackEvent
 from roost.domain.records import JobRow
-from roost.engine import protocol
+from roost.engine import calls
 from roost.errors import InvalidRequest, RoostError
 from roost.service.admitting import admit, admit_all, checked, refuse_flow
 from roost.service.core import CallInfo, Core
@@ -30,7 +30,7 @@ async def create_batch(core: Core, request: NewBatch, call: CallInfo) -> Batch:
     callbacks: list[tuple[CallbackEvent, JobRow]] = [
         (event, _callback(core, job, f"on_{event}.")) for event, job in wanted.items() if job is not None
     ]
-    action = protocol.CreateBatch(
+    action = calls.CreateBatch(
         name=request.name, chain=request.chain, rows=rows, callbacks=callbacks, seal=request.seal
     )
     return await core.act(action, Batch, name="batches.create", request=request, call=call)
@@ -64,7 +64,7 @@ async def batches(core: Core, request: ListBatches, call: CallInfo) -> BatchPage
 
 async def seal_batch(core: Core, request: BatchRef, call: CallInfo) -> Batch:
     """No more jobs join; sealing again changes nothing. Raises `NotFound`."""
-    return await core.act(protocol.SealBatch(request.id), Batch, name="batches.seal", request=request, call=call)
+    return await core.act(calls.SealBatch(request.id), Batch, name="batches.seal", request=request, call=call)
 
 
 async def cancel_batch(core: Core, request: CancelBatch, call: CallInfo) -> Batch:
@@ -74,7 +74,7 @@ async def cancel_batch(core: Core, request: CancelBatch, call: CallInfo) -> Batc
     """
     after, more = -1, True
     while more:
-        action = protocol.CancelBatch(request.id, after, actor=request.actor or call.actor, note=request.note)
+        action = calls.CancelBatch(request.id, after, actor=request.actor or call.actor, note=request.note)
         acted = await core.act_for_itself(action)
         after, more = int(acted.reply), acted.more
     return await core.read(core.reader.flow.batch, request.id)
@@ -94,5 +94,5 @@ async def children(core: Core, request: ListChildren, call: CallInfo) -> JobPage
 async def send_signal(core: Core, request: NewSignal, call: CallInfo) -> SentSignal:
     """Tell jobs that wait for it; raises `NotFound`, `TooLarge`, `InvalidJson`."""
     data = checked(request.data, INPUT_LIMIT, "data")
-    action = protocol.SendSignal(request.name, data, request.job)
+    action = calls.SendSignal(request.name, data, request.job)
     return await core.act(action, SentSignal, name="signals.send", request=request, call=call)

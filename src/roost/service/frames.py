@@ -6,18 +6,8 @@ import struct
 
 import msgspec
 
-from roost.engine.protocol import (
-    Acted,
-    Applied,
-    Batch,
-    BeatenRow,
-    Call,
-    ClaimAnswer,
-    Effects,
-    EnqueuedRow,
-    SettledRow,
-    StepAnswer,
-)
+from roost.engine.batch import Applied, Batch, BeatenRow, ClaimAnswer, Effects, EnqueuedRow, SettledRow, StepAnswer
+from roost.engine.calls import Acted, Call
 from roost.errors import RoostError
 from roost.wire.problems import Problem
 

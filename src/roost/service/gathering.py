@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from roost.domain.states import State
-from roost.engine.protocol import (
+from roost.engine.batch import (
     Applied,
     Batch,
     BeatenRow,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from roost.domain.admission import INPUT_LIMIT
 from roost.domain.duration import parse_duration
 from roost.domain.holds import Decision
-from roost.engine import protocol
+from roost.engine import calls
 from roost.service.admitting import checked
 from roost.service.core import CallInfo, Core
 from roost.wire.holds import AnswerHold, DecideHold, ExtendHold, Hold, HoldPage, HoldRef, ListHolds
@@ -39,12 +39,12 @@ async def answer(core: Core, request: AnswerHold, call: CallInfo) -> Hold:
 async def extend(core: Core, request: ExtendHold, call: CallInfo) -> Hold:
     """Move the deadline; raises `InvalidDuration`, `HoldDecided`, `HoldExpired`."""
     by_ms = parse_duration(request.by, path="by")
-    action = protocol.ExtendHold(id=request.id, by_ms=by_ms, actor=request.actor or call.actor)
+    action = calls.ExtendHold(id=request.id, by_ms=by_ms, actor=request.actor or call.actor)
     return await core.act(action, Hold, name="holds.extend", request=request, call=call)
 
 
 async def _decide(core: Core, request: DecideHold, call: CallInfo, decision: Decision, text: str | None) -> Hold:
-    action = protocol.DecideHold(
+    action = calls.DecideHold(
         id=request.id,
         decision=decision,
         subject_hash=request.subject_hash,

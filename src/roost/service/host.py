@@ -11,7 +11,9 @@ import queue
 import threading
 from typing import Protocol, overload
 
-from roost.engine.protocol import Acted, Applied, Batch, Call, Engine
+from roost.engine.batch import Applied, Batch
+from roost.engine.calls import Acted, Call
+from roost.engine.protocol import Engine
 from roost.engine.store import Store
 from roost.errors import Unavailable
 

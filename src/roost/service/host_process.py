@@ -9,7 +9,8 @@ import subprocess
 import sys
 from typing import overload
 
-from roost.engine.protocol import Acted, Applied, Batch, Call
+from roost.engine.batch import Applied, Batch
+from roost.engine.calls import Acted, Call
 from roost.engine.store import Store
 from roost.errors import OutcomeUnknown, Unavailable
 from roost.service import frames

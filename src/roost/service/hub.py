@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from roost.engine.protocol import ClaimAnswer, ClaimWork, Effects
+from roost.engine.batch import ClaimAnswer, ClaimWork, Effects
 from roost.service.clock import Clock
 from roost.service.lane import Waiting
 from roost.wire.problems import Problem

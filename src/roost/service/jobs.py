@@ -5,8 +5,8 @@ from __future__ import annotations
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name
 from roost.domain.states import TERMINAL
-from roost.engine import protocol
-from roost.engine.protocol import EnqueueWork
+from roost.engine import calls
+from roost.engine.batch import EnqueueWork
 from roost.errors import InvalidRequest
 from roost.service.admitting import admit, admit_all
 from roost.service.core import CallInfo, Core, operation_of
@@ -102,12 +102,12 @@ async def logs(core: Core, request: ListLogs, call: CallInfo) -> LogPage:
 
 async def cancel(core: Core, request: CancelJob, call: CallInfo) -> JobSummary:
     """Cancel a job, or ask a running one to stop; raises `NotFound`, `Conflict` where it has ended."""
-    action = protocol.CancelJobs(request.id, actor=request.actor or call.actor, note=request.note)
+    action = calls.CancelJobs(request.id, actor=request.actor or call.actor, note=request.note)
     return await core.act(action, JobSummary, name="jobs.cancel", request=request, call=call)
 
 
 async def delete(core: Core, request: JobRef, call: CallInfo) -> Empty:
     """Delete a job that is not running; raises `NotFound`, `Conflict`."""
     return await core.act(
-        protocol.DeleteJobs(request.id, actor=call.actor), Empty, name="jobs.delete", request=request, call=call
+        calls.DeleteJobs(request.id, actor=call.actor), Empty, name="jobs.delete", request=request, call=call
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roost.domain import limits
 from roost.domain.templates import check_key
-from roost.engine import protocol
+from roost.engine import calls
 from roost.errors import InvalidRequest
 from roost.service.core import CallInfo, Core
 from roost.wire.limits import EditLimit, Limiter, LimitPage, ListLimits
@@ -26,5 +26,5 @@ async def edit(core: Core, request: EditLimit, call: CallInfo) -> Limiter:
             "this is a queue's own limit", path="key", help=f"roost queues edit {queue[:40]} --concurrency 4"
         )
     numbers = limits.numbers(request.concurrency, request.rate, request.burst, "")
-    action = protocol.SetLimit(request.key, numbers, actor=request.actor or call.actor)
+    action = calls.SetLimit(request.key, numbers, actor=request.actor or call.actor)
     return await core.act(action, Limiter, name="limits.edit", request=request, call=call)

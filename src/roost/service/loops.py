@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from roost.engine.protocol import Effects
+from roost.engine.batch import Effects
 from roost.service.bulk import Worker as BulkWorker
 from roost.service.carrying import Carrier
 from roost.service.core import Core

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roost.domain.names import check_name
 from roost.domain.records import JobRow
-from roost.engine.protocol import Call, DeliverBatch
+from roost.engine.calls import Call, DeliverBatch
 from roost.errors import InvalidRequest, RoostError
 from roost.service.admitting import admit
 from roost.service.core import CallInfo, Core

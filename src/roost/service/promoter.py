@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roost.engine.protocol import Promote
+from roost.engine.calls import Promote
 from roost.service.core import Core
 
 LIMIT = 5_000

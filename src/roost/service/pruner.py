@@ -7,7 +7,7 @@ import asyncio
 from roost.domain.duration import parse_duration
 from roost.domain.records import QueueRules
 from roost.domain.states import State
-from roost.engine.protocol import CountEnded, Prune, PruneFeed, PruneOld, PruneResults
+from roost.engine.calls import CountEnded, Prune, PruneFeed, PruneOld, PruneResults
 from roost.service.core import Core
 
 LIMIT = 1_000

@@ -6,7 +6,7 @@ from roost.domain import limits, order, retry
 from roost.domain.duration import parse_duration
 from roost.domain.names import check_name
 from roost.domain.records import QueueRules
-from roost.engine import protocol
+from roost.engine import calls
 from roost.service.core import CallInfo, Core
 from roost.wire.jobs import Empty
 from roost.wire.queues import EditQueue, PauseQueue, Queue, QueueRef, Queues
@@ -36,7 +36,7 @@ async def edit(core: Core, request: EditQueue, call: CallInfo) -> Queue:
     """Set a queue's rules, which hold for jobs enqueued from now on; raises `InvalidRequest` with the field's path."""
     check_name(request.name, "name")
     check_rules(request.rules, "rules")
-    action = protocol.SetQueueRules(request.name, request.rules, actor=request.actor or call.actor)
+    action = calls.SetQueueRules(request.name, request.rules, actor=request.actor or call.actor)
     await core.act(action, Empty, name="queues.edit", request=request, call=call)
     await core.read_rules()
     return await core.read(core.reader.queue, request.name, core.now())
@@ -69,7 +69,7 @@ def check_rules(rules: QueueRules, path: str) -> None:
 
 async def _set_paused(core: Core, request: PauseQueue, call: CallInfo, paused: bool) -> Queue:
     check_name(request.name, "name")
-    action = protocol.SetQueuePaused(request.name, paused, actor=request.actor or call.actor)
+    action = calls.SetQueuePaused(request.name, paused, actor=request.actor or call.actor)
     name = "queues.pause" if paused else "queues.resume"
     await core.act(action, Empty, name=name, request=request, call=call)
     return await core.read(core.reader.queue, request.name, core.now())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roost.engine.protocol import RankJobs
+from roost.engine.calls import RankJobs
 from roost.engine.work.ordering import SET
 from roost.service.core import Core
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from roost.engine.protocol import Reap
+from roost.engine.calls import Reap
 from roost.service.core import Core
 
 log = logging.getLogger("roost.service.reaper")

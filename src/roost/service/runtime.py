@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import TypeVar, cast
 
-from roost.engine.protocol import Effects
+from roost.engine.batch import Effects
 from roost.engine.store import Store
 from roost.errors import InvalidRequest, NotFound, Unavailable
 from roost.service.clock import Clock, SystemClock

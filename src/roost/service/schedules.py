@@ -13,8 +13,8 @@ from roost.domain.records import Flag, JobRow
 from roost.domain.schedule import ScheduleRule
 from roost.domain.states import State
 from roost.domain.zones import load_zone
-from roost.engine import protocol
-from roost.engine.protocol import Fire, FireSchedule
+from roost.engine import calls
+from roost.engine.calls import Fire, FireSchedule
 from roost.engine.reading import ScheduleFacts
 from roost.errors import InvalidRequest, NotFound
 from roost.service.admitting import checked_input, metadata_text, refuse_flow, to_request
@@ -68,7 +68,7 @@ async def put(core: Core, request: PutSchedule, call: CallInfo) -> Schedule:
         )
     if facts is not None and _unchanged(facts, request, template):
         return await core.read(core.reader.schedule, request.name)
-    action = protocol.PutSchedule(
+    action = calls.PutSchedule(
         name=request.name,
         rule=request.rule,
         job=template,
@@ -96,13 +96,13 @@ async def preview(core: Core, request: PreviewSchedule, call: CallInfo) -> Previ
 
 async def pause(core: Core, request: ScheduleRef, call: CallInfo) -> Schedule:
     """Fire no more; the next fire is kept. Raises `NotFound`."""
-    action = protocol.SetSchedulePaused(request.name, True, actor=request.actor or call.actor)
+    action = calls.SetSchedulePaused(request.name, True, actor=request.actor or call.actor)
     return await core.act(action, Schedule, name="schedules.pause", request=request, call=call)
 
 
 async def resume(core: Core, request: ScheduleRef, call: CallInfo) -> Schedule:
     """Fire again; fires that lie in the pause are missed, and treated as the rule says. Raises `NotFound`."""
-    action = protocol.SetSchedulePaused(request.name, False, actor=request.actor or call.actor)
+    action = calls.SetSchedulePaused(request.name, False, actor=request.actor or call.actor)
     return await core.act(action, Schedule, name="schedules.resume", request=request, call=call)
 
 
@@ -131,7 +131,7 @@ async def backfill(core: Core, request: BackfillSchedule, call: CallInfo) -> Bac
     if request.dry_run:
         return Backfilled(fires=[timestamp(instant) for instant in instants], more=more)
     fires = [Fire(instant, "backfilled", job_row(core, facts.name, facts.job, instant, now)) for instant in instants]
-    action = protocol.Backfill(name=facts.name, fires=fires, actor=request.actor or call.actor)
+    action = calls.Backfill(name=facts.name, fires=fires, actor=request.actor or call.actor)
     made = await core.act(action, Backfilled, name="schedules.backfill", request=request, call=call, now=now)
     made.more = more
     return made
@@ -139,7 +139,7 @@ async def backfill(core: Core, request: BackfillSchedule, call: CallInfo) -> Bac
 
 async def delete(core: Core, request: ScheduleRef, call: CallInfo) -> Empty:
     """Delete a schedule; its jobs and runs stay. Raises `NotFound`."""
-    action = protocol.DeleteSchedule(request.name, actor=request.actor or call.actor)
+    action = calls.DeleteSchedule(request.name, actor=request.actor or call.actor)
     return await core.act(action, Empty, name="schedules.delete", request=request, call=call)
 
 

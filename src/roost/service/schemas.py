@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roost.domain.names import check_name
-from roost.engine import protocol
+from roost.engine import calls
 from roost.service.admitting import checked
 from roost.service.core import CallInfo, Core
 from roost.service.kinds import SCHEMA_LIMIT, compiled
@@ -26,7 +26,7 @@ async def put(core: Core, request: PutKind, call: CallInfo) -> KindSchema:
     check_name(request.name, "name")
     text = checked(request.schema, SCHEMA_LIMIT, "schema", "a schema's limit, which no setting raises")
     compiled(text, "schema")
-    action = protocol.PutKind(request.name, text, actor=request.actor or call.actor)
+    action = calls.PutKind(request.name, text, actor=request.actor or call.actor)
     stored = await core.act(action, KindSchema, name="kinds.put", request=request, call=call)
     await core.read_rules()
     return stored
@@ -34,7 +34,7 @@ async def put(core: Core, request: PutKind, call: CallInfo) -> KindSchema:
 
 async def delete(core: Core, request: KindRef, call: CallInfo) -> Empty:
     """Take a kind's schema away; raises `NotFound`."""
-    action = protocol.DeleteKind(check_name(request.name, "name"), actor=request.actor or call.actor)
+    action = calls.DeleteKind(check_name(request.name, "name"), actor=request.actor or call.actor)
     gone = await core.act(action, Empty, name="kinds.delete", request=request, call=call)
     await core.read_rules()
     return gone

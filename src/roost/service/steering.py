@@ -11,7 +11,7 @@ from roost.domain.priority import number
 from roost.domain.records import JobEdit
 from roost.domain.settle import Ending
 from roost.domain.tracked import PREFIX
-from roost.engine import protocol
+from roost.engine import calls
 from roost.errors import InvalidRequest
 from roost.service import jobs
 from roost.service.admitting import checked, checked_input, checked_or_none, metadata_text
@@ -49,7 +49,7 @@ async def reopen(core: Core, request: ReopenJob, call: CallInfo) -> JobSummary:
         queue = known.queue if request.queue is None else request.queue
         edited = NewJob(kind=known.kind, input=request.input, queue=queue)
         text = checked_input(edited, core.rules, "")
-    action = protocol.ReopenJobs(
+    action = calls.ReopenJobs(
         request.id,
         actor=request.actor or call.actor,
         note=request.note,
@@ -62,7 +62,7 @@ async def reopen(core: Core, request: ReopenJob, call: CallInfo) -> JobSummary:
 
 async def move(core: Core, request: MoveJob, call: CallInfo) -> JobSummary:
     """Another queue, priority or time for a job that has not started; raises `NotFound`, `Conflict`."""
-    action = protocol.MoveJobs(
+    action = calls.MoveJobs(
         request.id,
         place(core, request.queue, request.priority, request.run_at, request.delay),
         actor=request.actor or call.actor,
@@ -87,13 +87,13 @@ def place(
 
 async def run_now(core: Core, request: RunJob, call: CallInfo) -> JobSummary:
     """Start a job that waits for a time as soon as a worker is free; raises `NotFound`, `Conflict`."""
-    action = protocol.RunJobs(request.id, actor=request.actor or call.actor, note=request.note)
+    action = calls.RunJobs(request.id, actor=request.actor or call.actor, note=request.note)
     return await core.act(action, JobSummary, name="jobs.run_now", request=request, call=call)
 
 
 async def hold(core: Core, request: HoldJob, call: CallInfo) -> JobSummary:
     """Hold a job that has not started until somebody approves; raises `NotFound`, `Conflict`."""
-    action = protocol.HoldJobs(request.id, request.title, actor=request.actor or call.actor, note=request.note)
+    action = calls.HoldJobs(request.id, request.title, actor=request.actor or call.actor, note=request.note)
     return await core.act(action, JobSummary, name="jobs.hold", request=request, call=call)
 
 
@@ -137,13 +137,13 @@ async def edit(core: Core, request: EditJob, call: CallInfo) -> JobSummary:
         cleared = bytes(request.metadata).strip() == b"null"
         metadata = "null" if cleared else metadata_text(request.metadata, "metadata")
     change = JobEdit(tags=check_tags(request.tags, "tags"), untag=request.untag, owner=request.owner, metadata=metadata)
-    action = protocol.EditJobs(request.id, change, actor=request.actor or call.actor)
+    action = calls.EditJobs(request.id, change, actor=request.actor or call.actor)
     return await core.act(action, JobSummary, name="jobs.edit", request=request, call=call)
 
 
 async def note(core: Core, request: NoteJob, call: CallInfo) -> JobSummary:
     """Write a line into a job's history, in any state; raises `NotFound`."""
-    action = protocol.NoteJobs(request.id, request.text, actor=request.actor or call.actor)
+    action = calls.NoteJobs(request.id, request.text, actor=request.actor or call.actor)
     return await core.act(action, JobSummary, name="jobs.note", request=request, call=call)
 
 
@@ -154,7 +154,7 @@ async def chunks(core: Core, request: ListChunks, call: CallInfo) -> ChunkPage:
 
 async def take(core: Core, request: TakeJob, call: CallInfo) -> TakenJob:
     """Start an attempt of a ready job by hand; raises `NotFound`, `Conflict`."""
-    action = protocol.TakeJob(
+    action = calls.TakeJob(
         id=request.id,
         worker=check_name(request.worker, "worker"),
         token=PREFIX + core.ids.token(),
@@ -166,7 +166,7 @@ async def take(core: Core, request: TakeJob, call: CallInfo) -> TakenJob:
 async def update(core: Core, request: UpdateJob, call: CallInfo) -> JobSummary:
     """What became of a tracked attempt; raises `NotFound`, and `LeaseLost` where it is not the current one."""
     limit = core.settings.payload_limit
-    action = protocol.UpdateJob(
+    action = calls.UpdateJob(
         id=request.id,
         attempt=request.attempt,
         ending=_ending(core, request),

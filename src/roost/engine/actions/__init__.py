@@ -20,9 +20,8 @@ from roost.engine.actions import (
     tracking,
     webhooks,
 )
-from roost.engine.driver import Transaction
-from roost.engine.hooks import HookAction
-from roost.engine.protocol import (
+from roost.engine.batch import Effects
+from roost.engine.calls import (
     Acted,
     Action,
     AdvanceFlow,
@@ -40,7 +39,6 @@ from roost.engine.protocol import (
     DeleteSchedule,
     DeliverBatch,
     EditJobs,
-    Effects,
     ExtendHold,
     FireSchedule,
     FireSchedules,
@@ -68,6 +66,8 @@ from roost.engine.protocol import (
     TakeJob,
     UpdateJob,
 )
+from roost.engine.driver import Transaction
+from roost.engine.hooks import HookAction
 from roost.engine.searching.protocol import SearchAction
 from roost.engine.work import feed, operations
 from roost.engine.work.moves import record

@@ -11,8 +11,9 @@ from roost.domain.flow import COUNTERS, Counted, callbacks, join, later
 from roost.domain.records import JobRow
 from roost.engine import rows
 from roost.engine.actions import sets
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted, CancelBatch, CreateBatch, SealBatch
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Acted, CancelBatch, CreateBatch, Effects, SealBatch
 from roost.engine.work import enqueues
 from roost.engine.work.feed import tell
 from roost.engine.work.texts import pack, unpack

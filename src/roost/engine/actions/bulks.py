@@ -13,8 +13,9 @@ from roost.domain.query import parse
 from roost.domain.records import JobEdit
 from roost.engine.actions import edits, holds, reopening, sets
 from roost.engine.actions.sets import Refusals
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Acted, Effects
 from roost.engine.searching import bulkrows
 from roost.engine.searching.protocol import CreateBulk, PruneBulks, SetBulkState, StepBulk
 from roost.engine.searching.walk import matching

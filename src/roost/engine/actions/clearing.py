@@ -7,17 +7,9 @@ from roost.domain.feed import EventType
 from roost.domain.records import JobFacts
 from roost.domain.states import State
 from roost.engine.actions import queues, sets
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted, CancelRunning, ClearQueue, CountEnded, ForgetQueue, PruneResults, SetQueueRules
 from roost.engine.driver import Transaction
-from roost.engine.protocol import (
-    Acted,
-    CancelRunning,
-    ClearQueue,
-    CountEnded,
-    Effects,
-    ForgetQueue,
-    PruneResults,
-    SetQueueRules,
-)
 from roost.engine.work.feed import tell
 from roost.engine.work.moves import record
 from roost.engine.work.texts import pack, unpack

@@ -9,8 +9,9 @@ from roost.domain.states import TERMINAL, Event, State
 from roost.domain.tracked import is_tracked
 from roost.engine.actions import batches
 from roost.engine.actions.sets import end_tracked
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted, AdvanceFlow, SendSignal
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Acted, AdvanceFlow, Effects, SendSignal
 from roost.engine.work import signals
 from roost.engine.work.facts import facts_of
 from roost.engine.work.feed import tell

@@ -14,8 +14,9 @@ from roost.domain.states import Event, State, follow
 from roost.engine import rows
 from roost.engine.actions.jobs import facts_or_refuse
 from roost.engine.actions.sets import Refusals, judged
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted, DecideHold, ExtendHold
 from roost.engine.driver import Retry, Transaction
-from roost.engine.protocol import Acted, DecideHold, Effects, ExtendHold
 from roost.engine.work.changes import note_due
 from roost.engine.work.feed import tell
 from roost.engine.work.moves import Move, apply

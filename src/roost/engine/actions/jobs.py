@@ -5,19 +5,19 @@ from __future__ import annotations
 from roost.domain.records import JobFacts
 from roost.engine import rows
 from roost.engine.actions import edits, reopening, sets
-from roost.engine.driver import Transaction
-from roost.engine.protocol import (
+from roost.engine.batch import Effects
+from roost.engine.calls import (
     Acted,
     CancelJobs,
     DeleteJobs,
     EditJobs,
-    Effects,
     HoldJobs,
     MoveJobs,
     NoteJobs,
     ReopenJobs,
     RunJobs,
 )
+from roost.engine.driver import Transaction
 from roost.engine.work.facts import facts_of
 from roost.errors import NotFound
 from roost.wire.codec import encode

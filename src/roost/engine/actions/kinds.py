@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from roost.engine import rows
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted, DeleteKind, PutKind
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Acted, DeleteKind, Effects, PutKind
 from roost.engine.work.moves import record
 from roost.errors import NotFound
 from roost.wire.codec import encode

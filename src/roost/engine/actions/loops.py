@@ -11,8 +11,9 @@ from roost.domain.states import Event, State
 from roost.domain.tracked import is_tracked, timed_out
 from roost.engine.actions import batches, holds
 from roost.engine.actions.sets import end_tracked, forget
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted, Promote, Prune, PruneFeed, PruneOld, Reap
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Acted, Effects, Promote, Prune, PruneFeed, PruneOld, Reap
 from roost.engine.work import limiting
 from roost.engine.work.facts import facts_of
 from roost.engine.work.feed import tell

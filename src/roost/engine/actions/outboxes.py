@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted, DeliverBatch
 from roost.engine.driver import Retry, Transaction
-from roost.engine.protocol import Acted, DeliverBatch, Effects
 from roost.engine.work import enqueues
 from roost.errors import Conflict
 from roost.wire.codec import encode

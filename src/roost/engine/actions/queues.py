@@ -6,8 +6,9 @@ import msgspec
 
 from roost.domain import limits, order
 from roost.domain.admission import PLAIN
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted, RankJobs, SetQueuePaused, SetQueueRules
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Acted, Effects, RankJobs, SetQueuePaused, SetQueueRules
 from roost.engine.work import limiting, ordering
 from roost.engine.work.moves import record
 

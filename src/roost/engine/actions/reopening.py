@@ -12,8 +12,8 @@ from roost.domain.records import Flag, HoldRule, JobFacts
 from roost.domain.states import Event, State
 from roost.engine.actions.rekeying import note_keys, rescoped, taken
 from roost.engine.actions.sets import Refusals, ask, inputs_of, judged, said
+from roost.engine.batch import Effects
 from roost.engine.driver import Retry, Transaction
-from roost.engine.protocol import Effects
 from roost.engine.work import indexing, limiting
 from roost.engine.work.changes import note_due
 from roost.engine.work.counting import uncount

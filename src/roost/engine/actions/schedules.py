@@ -9,19 +9,18 @@ from roost.domain.feed import EventType
 from roost.domain.records import Flag
 from roost.domain.states import TERMINAL, Event
 from roost.engine import rows
-from roost.engine.driver import Transaction
-from roost.engine.protocol import (
+from roost.engine.batch import Effects, EnqueuedRow
+from roost.engine.calls import (
     Acted,
     Backfill,
     DeleteSchedule,
-    Effects,
-    EnqueuedRow,
     Fire,
     FireSchedule,
     FireSchedules,
     PutSchedule,
     SetSchedulePaused,
 )
+from roost.engine.driver import Transaction
 from roost.engine.work import enqueues
 from roost.engine.work.changes import note_due
 from roost.engine.work.facts import facts_of

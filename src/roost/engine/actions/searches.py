@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from roost.engine.actions import bulks
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Acted, Effects
 from roost.engine.searching.protocol import (
     CreateBulk,
     DeclareIndex,

@@ -18,8 +18,8 @@ from roost.domain.settle import Ending
 from roost.domain.states import TERMINAL, Event, State
 from roost.domain.tracked import is_tracked
 from roost.engine.actions.rekeying import rekey
+from roost.engine.batch import Effects
 from roost.engine.driver import Retry, Transaction
-from roost.engine.protocol import Effects
 from roost.engine.work import flow, limiting
 from roost.engine.work.changes import note_due
 from roost.engine.work.counting import uncount

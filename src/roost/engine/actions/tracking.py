@@ -13,8 +13,9 @@ from roost.domain.states import Event, State, follow
 from roost.engine import rows
 from roost.engine.actions.jobs import answer, facts_or_refuse
 from roost.engine.actions.sets import said
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted, TakeJob, UpdateJob
 from roost.engine.driver import Retry, Transaction
-from roost.engine.protocol import Acted, Effects, TakeJob, UpdateJob
 from roost.engine.work import chunks, limiting
 from roost.engine.work.beats import put_progress
 from roost.engine.work.feed import tell

@@ -9,6 +9,8 @@ import msgspec
 
 from roost.domain.deliveries import GONE, Health, OldKey, Try, WebhookRule, judge, rotated
 from roost.engine import hookrows
+from roost.engine.batch import Effects
+from roost.engine.calls import Acted, Action
 from roost.engine.driver import Transaction
 from roost.engine.hookrows import missing_delivery, missing_source, missing_webhook
 from roost.engine.hooks import (
@@ -30,7 +32,6 @@ from roost.engine.hooks import (
     Work,
     WorkDeliveries,
 )
-from roost.engine.protocol import Acted, Action, Effects
 from roost.engine.work.moves import record
 from roost.engine.work.texts import pack, unpack
 from roost.errors import Conflict, InvalidRequest

@@ -17,9 +17,9 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from roost.engine.batch import Effects
 from roost.engine.postgres.address import Address
 from roost.engine.postgres.connection import Connection, connect
-from roost.engine.protocol import Effects
 from roost.errors import RoostError
 
 CHANNEL = "roost"

@@ -1,4 +1,4 @@
-"""What a store does for searches and bulk operations: control operations as data, see `roost.engine.protocol`."""
+"""What a store does for searches and bulk operations: control operations as data, see `roost.engine.calls`."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import apsw
 
-from roost.engine.protocol import Effects
+from roost.engine.batch import Effects
 from roost.engine.sqlite.connection import open_reader
 
 INTERVAL = 0.04

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from roost.domain.feed import EventType
 from roost.domain.records import Flag
+from roost.engine.batch import BeatenRow, BeatRow
 from roost.engine.driver import Transaction
-from roost.engine.protocol import BeatenRow, BeatRow
 from roost.engine.work import chunks, operations
 from roost.engine.work.feed import tell
 from roost.engine.work.settles import lease_lost

@@ -11,8 +11,8 @@ import msgspec
 from roost.domain.flow import QUARANTINE
 from roost.domain.records import Flag
 from roost.domain.states import TERMINAL, State
+from roost.engine.batch import Effects
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Effects
 from roost.engine.work import limiting
 from roost.engine.work.dues import note_due as note_due
 from roost.engine.work.feed import tell_changes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from roost.engine.batch import ClaimAnswer, ClaimWork
 from roost.engine.driver import Answer
-from roost.engine.protocol import ClaimAnswer, ClaimWork
 from roost.wire.problems import Problem
 
 EMPTY = "[]"

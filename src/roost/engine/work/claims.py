@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from roost.domain.feed import EventType
+from roost.engine.batch import Batch, ClaimWork, Effects
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Batch, ClaimWork, Effects
 from roost.engine.work import limiting
 from roost.engine.work.claimed import Claimed, Taken
 from roost.engine.work.feed import tell

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roost.engine.protocol import Effects
+from roost.engine.batch import Effects
 
 
 def note_due(effects: Effects, at: int) -> None:

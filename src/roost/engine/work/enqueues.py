@@ -8,8 +8,8 @@ import msgspec
 
 from roost.domain.records import JobRow, Shape
 from roost.domain.states import State
+from roost.engine.batch import Batch, Effects, EnqueuedRow, EnqueueWork
 from roost.engine.driver import Retry, Transaction
-from roost.engine.protocol import Batch, Effects, EnqueuedRow, EnqueueWork
 from roost.engine.work import flow, indexing, keys, limiting, ordering
 from roost.engine.work.changes import note_due
 from roost.engine.work.feed import tell_created

@@ -11,8 +11,8 @@ from roost.domain import admission, holds
 from roost.domain.flow import WAITS_FOR_JOBS, Counted, Verdict, as_counted, dependent, leaves_chain, wait_first
 from roost.domain.records import Flag, FlowWish, JobFacts, JobRow, WaitRow
 from roost.domain.states import TERMINAL, Event, State, follow
+from roost.engine.batch import Effects, EnqueuedRow
 from roost.engine.driver import Retry, Transaction
-from roost.engine.protocol import Effects, EnqueuedRow
 from roost.engine.work import signals
 from roost.engine.work.changes import Change, follow_up, note_due
 from roost.engine.work.facts import facts_of

@@ -7,8 +7,8 @@ import msgspec
 from roost.domain.placing import expiry
 from roost.domain.records import JobFacts, JobRow, UniqueClaim
 from roost.domain.states import Event, State, follow
+from roost.engine.batch import Effects, EnqueuedRow
 from roost.engine.driver import Retry, Transaction
-from roost.engine.protocol import Effects, EnqueuedRow
 from roost.engine.work.changes import Change, follow_up, note_due
 from roost.engine.work.facts import facts_of
 from roost.engine.work.moves import Move, apply, record

@@ -19,8 +19,8 @@ from roost.domain import limits
 from roost.domain.limits import QUEUE, Candidate, Limiter, Line, Numbers, Want
 from roost.domain.records import Flag, JobRow, LimitRule
 from roost.domain.states import TERMINAL, Event, State, follow
+from roost.engine.batch import ClaimWork, Effects
 from roost.engine.driver import Transaction
-from roost.engine.protocol import ClaimWork, Effects
 from roost.engine.work.dues import note_due
 from roost.engine.work.feed import tell_changes
 from roost.engine.work.texts import pack, unpack

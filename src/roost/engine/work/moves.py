@@ -6,8 +6,8 @@ import msgspec
 
 from roost.domain.records import JobFacts
 from roost.domain.states import TERMINAL, Event, follow
+from roost.engine.batch import Effects
 from roost.engine.driver import Retry, Transaction
-from roost.engine.protocol import Effects
 from roost.engine.work.changes import Change, follow_up
 from roost.engine.work.feed import tell_records
 from roost.engine.work.texts import pack

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from roost.engine.batch import Batch, EnqueuedRow, Operation
 from roost.engine.driver import Answer, Transaction
-from roost.engine.protocol import Batch, EnqueuedRow, Operation
 from roost.engine.work.claimed import Claimed, Taken
 from roost.engine.work.texts import pack, unpack
 from roost.errors import OperationMismatch

@@ -15,8 +15,8 @@ from roost.domain.order import Band
 from roost.domain.records import Flag, JobRow, QueueRules, Shape
 from roost.domain.states import State
 from roost.domain.templates import Subject, template
+from roost.engine.batch import Effects
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Effects
 from roost.engine.work.texts import pack, unpack
 
 PAGE = 1000

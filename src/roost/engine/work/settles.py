@@ -8,8 +8,8 @@ from roost.domain.feed import EventType
 from roost.domain.records import SETTLE_FLAGS, JobFacts
 from roost.domain.settle import SUCCEEDED, Ending, Verdict, decide
 from roost.domain.states import TERMINAL, State
+from roost.engine.batch import Effects, SettledRow, SettleRow
 from roost.engine.driver import Retry, Transaction
-from roost.engine.protocol import Effects, SettledRow, SettleRow
 from roost.engine.work import chunks, failures
 from roost.engine.work.changes import Change, follow_up, note_due
 from roost.engine.work.circles import endless_waits

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from roost.domain.flow import WAITS_FOR_SIGNAL
 from roost.domain.records import Flag, JobFacts, WaitRow
 from roost.domain.states import Event, State
+from roost.engine.batch import Effects
 from roost.engine.driver import Transaction
-from roost.engine.protocol import Effects
 from roost.engine.work.facts import facts_of
 from roost.engine.work.moves import Move, apply
 from roost.engine.work.texts import pack, unpack

@@ -7,8 +7,8 @@ from typing import Any
 from roost.domain.feed import EventType
 from roost.domain.records import STARTED_KINDS, Flag
 from roost.engine import rows
+from roost.engine.batch import StepAnswer, StepRow
 from roost.engine.driver import Transaction
-from roost.engine.protocol import StepAnswer, StepRow
 from roost.engine.work.beats import put_progress
 from roost.engine.work.feed import tell
 from roost.engine.work.settles import lease_lost
