@@ -128,6 +128,18 @@ def test_cancelling_a_parent_cancels_its_children(bench: Bench, how: str) -> Non
     assert bench.state(held) is State.CANCELLED
 
 
+def test_a_parent_that_is_deleted_behind_its_cancel_takes_its_children_along(bench: Bench) -> None:
+    parent = add(bench, queue="parents")
+    child, last = (add(bench, parent=parent, queue=f"c{place}") for place in range(2))
+    end(bench, parent, "cancel_waiting")
+    for id in (parent, last):
+        assert bench.act(DeleteJobs(id)).problem is None
+    advance(bench)
+    assert (bench.job(child).state, bench.job(child).reason) == (State.CANCELLED, "parent_cancelled")
+    with bench.reader._session() as session:  # type: ignore[attr-defined]
+        assert session.query("SELECT * FROM child", {}) == []
+
+
 @pytest.mark.parametrize("how", ["succeed", "fail", "expire", "delete"])
 def test_other_ends_of_a_parent_leave_its_children_alone(bench: Bench, how: str) -> None:
     parent = add(bench, queue="parents", **prepared(how))

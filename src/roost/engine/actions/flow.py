@@ -82,12 +82,15 @@ def _carry_on(
     counts |= gone
     belongs = bool(counts) and _break_chains(transaction, sorted(counts), needs, gone, decisions)
     resolve(transaction, list(decisions.values()), now, effects)
-    cancelled = [id for id, need in needs.items() if need.state is State.CANCELLED]
+    # Of the deleted only those that had been cancelled still have children.
+    cancelled = [*(id for id, need in needs.items() if need.state is State.CANCELLED), *gone]
     children = _cancel_children(transaction, cancelled, now, effects) if cancelled else 0
     if belongs:
         batches.finish(transaction, recount(transaction, counts), now, effects)
     if edges < EDGES and children < EDGES:
         transaction.send("flow_todo_delete", ids=pack([id for id, _, _ in taken]))
+        if gone:
+            transaction.send("child_delete", ids=pack(sorted(gone)))
     return len(taken) + edges + children
 
 

@@ -111,8 +111,12 @@ INSERT INTO child (parent_id, job_id)
 SELECT (value ->> 0)::bigint, (value ->> 1)::bigint FROM json_array_elements(:rows::json);
 
 -- name: child_delete
+-- The children of one that was cancelled are kept until that is carried on to them.
 DELETE FROM child
-WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[]) OR parent_id = ANY (translate(:ids, '[]', '{}')::bigint[]);
+WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[])
+  OR parent_id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND NOT EXISTS (
+    SELECT 1 FROM job j JOIN flow_todo t ON t.job_id = j.id WHERE j.id = parent_id AND j.state = 'cancelled'
+  );
 
 -- name: children_open
 SELECT coalesce(json_agg(id)::text, '[]') FROM (

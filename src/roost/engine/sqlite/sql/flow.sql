@@ -88,8 +88,11 @@ SELECT j.id, j.kind, j.queue, j.state, j.reason FROM json_each(:ids) r JOIN job 
 INSERT INTO child (parent_id, job_id) SELECT value ->> 0, value ->> 1 FROM json_each(:rows);
 
 -- name: child_delete
+-- The children of one that was cancelled are kept until that is carried on to them.
 DELETE FROM child
-WHERE job_id IN (SELECT value FROM json_each(:ids)) OR parent_id IN (SELECT value FROM json_each(:ids));
+WHERE job_id IN (SELECT value FROM json_each(:ids)) OR parent_id IN (SELECT value FROM json_each(:ids)) AND NOT EXISTS (
+  SELECT 1 FROM job j JOIN flow_todo t ON t.job_id = j.id WHERE j.id = parent_id AND j.state = 'cancelled'
+);
 
 -- name: children_open
 SELECT json_group_array(id) FROM (
