@@ -8,8 +8,9 @@ import click
 
 from roost.cli import bulk, bulk_operations, inputs, output, related, retrying, steering, times, tracking
 from roost.cli.facets import facets_command
+from roost.cli.job_columns import COLUMNS
 from roost.cli.lazy import Group
-from roost.cli.output import Column
+from roost.cli.new_jobs import new_job
 from roost.cli.session import Session, listing, pass_session, reading, writing
 
 if TYPE_CHECKING:
@@ -25,28 +26,6 @@ def command() -> None:
 
 
 JOB = click.argument("id", type=click.IntRange(min=0))
-
-
-def when(job: JobSummary) -> str:
-    """The time of a job that matters most in its state."""
-    moment = {
-        "waiting": job.run_at,
-        "running": job.started_at,
-    }.get(job.state.value, job.finished_at)
-    return times.short(moment or job.created_at)
-
-
-COLUMNS: tuple[Column[JobSummary], ...] = (
-    Column("ID", lambda job: job.id, right=True),
-    Column("STATE", lambda job: job.state.value),
-    Column("REASON", lambda job: "cancel requested" if job.cancel_requested else job.reason),
-    Column("KIND", lambda job: job.kind, elastic=True),
-    Column("QUEUE", lambda job: job.queue, elastic=True),
-    Column("PRIO", lambda job: job.priority, right=True),
-    Column("TRY", lambda job: job.attempt, right=True),
-    Column("FAILURES", lambda job: job.failures, right=True),
-    Column("WHEN", when),
-)
 
 
 @command.command(
@@ -131,49 +110,6 @@ def enqueue_command(session: Session, /, wait: bool, within: str | None, **optio
 
     output.emit_one(made, session.format, show, lambda: made.id)
     return 0
-
-
-def new_job(
-    *,
-    input: bytes | None = None,
-    unique: str | None = None,
-    unique_field: tuple[str, ...] = (),
-    unique_scope: str | None = None,
-    unique_within: str | None = None,
-    on_conflict: str | None = None,
-    hold: str | None = None,
-    tag: tuple[str, ...] = (),
-    after: tuple[int, ...] = (),
-    limit: tuple[bytes, ...] = (),
-    metadata: bytes | None = None,
-    **options: Any,
-) -> Any:
-    """The `NewJob` of the options given; what is left out keeps the API's default."""
-    import msgspec
-
-    from roost.domain.records import HoldRule
-    from roost.wire.codec import decode
-    from roost.wire.jobs import Limit, NewJob, Unique
-
-    how = inputs.given(scope=unique_scope, within=unique_within, on_conflict=on_conflict)
-    if how and unique is None and not unique_field:
-        word = next(iter(how)).replace("_", "-")
-        option = f"--{word}" if word == "on-conflict" else f"--unique-{word}"
-        raise click.UsageError(f"{option} needs --unique KEY or --unique-field PATH")
-    key = inputs.given(key=unique, fields=list(unique_field) or None)
-    return NewJob(
-        **inputs.given(
-            retry=retrying.rule_of(options),
-            **options,
-            input=None if input is None else msgspec.Raw(input),
-            unique=Unique(**key, **how) if key else None,
-            hold=None if hold is None else HoldRule(title=hold),
-            tags=inputs.tags(tag),
-            after=list(after) or None,
-            limits=[decode(one, Limit) for one in limit] or None,
-            metadata=None if metadata is None else msgspec.Raw(metadata),
-        )
-    )
 
 
 @command.command("enqueue-many", epilog="Example: roost jobs enqueue-many - -o id")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from roost.cli.queue_display import show
 from roost.cli.session import Session, pass_session, writing
 
 if TYPE_CHECKING:
@@ -89,34 +90,6 @@ def order_command(
     _edit(session, name, changed)
 
 
-def described(rules: QueueRules) -> list[tuple[str, object]]:
-    """What a queue's rules say of its order and limits, field by field."""
-    own = [f"{rules.concurrency} at once" if rules.concurrency else "", _rate(rules.rate, rules.burst)]
-    fairness = rules.fairness
-    weights = ", ".join(f"{key} {weight}" for key, weight in (fairness.weights or {}).items()) if fairness else ""
-    return [
-        ("limit", ", ".join(word for word in own if word) or None),
-        *((f"limit of {rule.key}", _words(rule)) for rule in rules.limits or ()),
-        ("ageing", rules.ageing and f"{rules.ageing} for one priority"),
-        ("fair by", fairness and fairness.key + (f" (weights: {weights})" if weights else "")),
-    ]
-
-
-def _words(rule: LimitRule) -> str:
-    words = [
-        f"{rule.concurrency} at once" if rule.concurrency else "",
-        _rate(rule.rate, rule.burst),
-        f"cost {rule.cost}" if rule.cost != 1 else "",
-    ]
-    return ", ".join(word for word in words if word) or "as the jobs say"
-
-
-def _rate(rate: str | None, burst: int | None) -> str:
-    if rate is None:
-        return ""
-    return f"{rate} start" if burst is None else f"{rate} start, {burst} at once"
-
-
 def _taken_over(options: dict[str, Any]) -> dict[str, Any]:
     return {field: None if value == "none" else value for field, value in options.items() if value is not None}
 
@@ -151,7 +124,6 @@ def _fair(rules: QueueRules, fair: str | None, weights: tuple[str, ...]) -> Fair
 
 
 def _edit(session: Session, name: str, change: Callable[[QueueRules], QueueRules]) -> None:
-    from roost.cli import queues
     from roost.domain.records import QueueRules
     from roost.errors import NotFound
     from roost.wire.contract import EDIT_QUEUE, GET_QUEUE
@@ -169,4 +141,4 @@ def _edit(session: Session, name: str, change: Callable[[QueueRules], QueueRules
         queue = session.send(EDIT_QUEUE, EditQueue(name=name, rules=rules, actor=session.who()))
     elif missing is not None:
         raise missing
-    queues.show(session, queue)
+    show(session, queue)

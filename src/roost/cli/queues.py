@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from roost.cli import inputs, output, queue_rules, retrying, text, times
+from roost.cli import inputs, output, queue_rules, retrying, text
 from roost.cli.lazy import Group
 from roost.cli.output import Column
+from roost.cli.queue_display import COUNTS, KEPT, oldest_ready, show
 from roost.cli.session import Session, listing, pass_session, reading, writing
 
 if TYPE_CHECKING:
     from roost.domain.records import HoldRule, QueueRules
     from roost.domain.retry import RetryRule
     from roost.wire.queues import Cleared, Queue
-
-COUNTS = ("waiting", "ready", "running", "held", "succeeded", "failed", "cancelled", "expired")
 
 
 @click.group("queues", cls=Group)
@@ -29,20 +28,15 @@ def command() -> None:
 command.add_command(queue_rules.limits_command)
 command.add_command(queue_rules.order_command)
 NAME = click.argument("name")
-KEPT = ("succeeded", "cancelled", "expired")
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 CLEARABLE = tuple(name for name in COUNTS if name != "running")
-
-
-def _oldest(queue: Queue) -> str:
-    return "" if queue.oldest_ready_seconds is None else times.span(queue.oldest_ready_seconds)
 
 
 COLUMNS: tuple[Column[Queue], ...] = (
     Column("QUEUE", lambda queue: queue.name, elastic=True),
     Column("STATE", lambda queue: "paused" if queue.paused else "open"),
     *(Column(name.upper(), attrgetter(name), right=True) for name in COUNTS),
-    Column("OLDEST READY", _oldest, right=True),
+    Column("OLDEST READY", oldest_ready, right=True),
 )
 
 
@@ -259,44 +253,3 @@ def _changed(session: Session, queue: Queue) -> None:
     output.emit_one(
         queue, session.format, lambda: output.say(f"{queue.name}  {output.paint(word)}"), lambda: queue.name
     )
-
-
-def show(session: Session, queue: Queue) -> None:
-    """Print a queue with its rules."""
-
-    def tell() -> None:
-        paused = f"paused by {queue.paused_by or 'somebody'} {times.full(queue.paused_at)}"
-        output.say(output.strong(f"queue {text.line(queue.name)}"))
-        output.fields(
-            [
-                ("state", paused if queue.paused else "open"),
-                *((name, getattr(queue, name)) for name in COUNTS),
-                ("oldest ready", _oldest(queue)),
-                *_rules(queue),
-            ]
-        )
-
-    output.emit_one(queue, session.format, tell, lambda: queue.name)
-
-
-def _rules(queue: Queue) -> list[tuple[str, object]]:
-    rules = queue.rules
-    if rules is None:
-        return []
-    retry, hold = rules.retry, rules.hold
-    return [
-        ("retry", retry and retrying.retry_text(retry)),
-        ("time limit", rules.timeout),
-        (
-            "hold",
-            hold and f"{hold.title}, {f'{hold.on_expiry} after {hold.expires}' if hold.expires else 'no deadline'}",
-        ),
-        ("kept for", rules.retention),
-        ("failed kept", rules.retention_failed),
-        *((f"{state} kept", getattr(rules.retention_states, state, None)) for state in KEPT),
-        ("results kept", rules.result_ttl),
-        ("deadline", rules.deadline),
-        ("priority", rules.priority),
-        ("payload limit", rules.payload_limit),
-        *queue_rules.described(rules),
-    ]

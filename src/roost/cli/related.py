@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from roost.cli import output, times
+from roost.cli.job_columns import COLUMNS
 from roost.cli.output import Column
 from roost.cli.session import Session, listing, paged, pass_session
 
@@ -60,7 +61,6 @@ def dependencies_command(session: Session, id: int, results: bool) -> None:
 @pass_session
 def children_command(session: Session, id: int, limit: int, everything: bool) -> None:
     """List its children, newest first."""
-    from roost.cli.jobs import COLUMNS
     from roost.wire.contract import JOB_CHILDREN
     from roost.wire.flow import ListChildren
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from roost.cli import inputs, output, text, times
-from roost.cli.jobs import new_job
 from roost.cli.lazy import Group
+from roost.cli.new_jobs import new_job
 from roost.cli.output import Column
 from roost.cli.session import Session, listing, paged, pass_session, reading, writing
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from roost.cli import bulk, bulk_operations, inputs, output, times
+from roost.cli.job_columns import COLUMNS
 from roost.cli.output import Column
 from roost.cli.session import Session, listing, paged, pass_session, writing
 
@@ -23,7 +24,6 @@ NOTE = click.option("--note", default="", help="Why, for the job's history.")
 
 
 def _for_each(session: Session, label: str, ids: Sequence[int], call: Callable[[int], JobSummary]) -> int:
-    from roost.cli.jobs import COLUMNS
 
     jobs, code = bulk.for_each(session, label, ids, call)
     output.emit_pages([jobs], session.format, COLUMNS, lambda job: job.id, "nothing was changed")

@@ -40,7 +40,7 @@ def create_command(session: Session, /, kind: str, input: bytes | None, title: s
     """Create a job of KIND that no worker runs: take it and tell its state with ``roost jobs update``."""
     import msgspec
 
-    from roost.cli.jobs import new_job
+    from roost.cli.new_jobs import new_job
     from roost.wire.contract import ENQUEUE
 
     if title is not None:

@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import pairwise
-from typing import Any, Protocol
 
 import msgspec
 
 from roost.domain.feed import GONE, WHOLE, Happening, Position, expand
+from roost.engine.session import Session
 from roost.engine.work.texts import pack, unpack
 from roost.errors import CursorTooOld
 
@@ -24,13 +24,6 @@ ROWS = 64
 """Read with one statement."""
 TAIL = 1000
 """How far back from the newest row a gap counts for somebody who starts now."""
-
-
-class Session(Protocol):
-    """Of `roost.engine.reader.Session`, what is used here."""
-
-    def one(self, statement: str, **parameters: object) -> Any: ...
-    def rows(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]: ...
 
 
 class FeedSlice(msgspec.Struct, kw_only=True):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
 
 import msgspec
 
 from roost.domain.flow import WAITS_FOR_JOBS, WAITS_FOR_SIGNAL, last_of
 from roost.domain.states import State
 from roost.engine import listing, rows
+from roost.engine.session import Session
 from roost.engine.work.texts import pack, unpack
 from roost.errors import NotFound
 from roost.wire.batches import Batch, BatchPage, ListBatches
@@ -19,13 +19,6 @@ from roost.wire.flow import DependencyPage, ListDependencies
 _FOREVER = 2**62
 BLOCKERS = 20
 _EDGES_FOLLOWED = 1_000
-
-
-class Session(Protocol):
-    """As `roost.engine.reader.Session`."""
-
-    def one(self, statement: str, **parameters: object) -> Any: ...
-    def rows(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]: ...
 
 
 class Blocker(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from roost.engine.work.texts import pack
 from roost.wire.webhooks import Delivery, DeliveryPage, ListDeliveries, Source, Webhook
 
 if TYPE_CHECKING:
-    from roost.engine.reader import Session
+    from roost.engine.session import Session
 
 FOREVER = 2**62
 CROWD = 10_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -14,11 +14,11 @@ from roost.domain.states import TERMINAL, State
 from roost.domain.why import LimitUse
 from roost.engine import listing, rows
 from roost.engine.feedreading import FeedReader, FeedSlice
+from roost.engine.findings import Due, History, OperatorEvent, ScheduleFacts
 from roost.engine.flowreading import Blockers, FlowReader, blockers
 from roost.engine.hookreading import SqlHookReader
-from roost.engine.reading import Due, History, OperatorEvent, ScheduleFacts
-from roost.engine.searching.dialects import Dialect
 from roost.engine.searching.reading import SearchReader
+from roost.engine.session import Session
 from roost.engine.work.texts import pack, unpack
 from roost.errors import InvalidCursor, NotFound
 from roost.wire.attempts import Step, UnrecordedStep, Worker
@@ -35,20 +35,6 @@ CHUNKS_BYTES = 1024 * 1024
 """Where a page of chunks ends, however many were asked for."""
 _rules = msgspec.json.Decoder(QueueRules)
 _options = msgspec.json.Decoder(JobOptions)
-
-
-class Session(Protocol):
-    """One consistent view of what is committed."""
-
-    def one(self, statement: str, **parameters: object) -> Any: ...
-    def rows(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]: ...
-    def query(self, sql: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
-        """A statement composed by `roost.engine.listing` or `roost.engine.searching`."""
-        ...
-
-    @property
-    def dialect(self) -> Dialect: ...
-    def bounded(self) -> AbstractContextManager[None]: ...
 
 
 class SqlReader(SqlHookReader):

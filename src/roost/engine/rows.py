@@ -12,7 +12,7 @@ from roost.domain.records import Flag, JobOptions, LimitRule
 from roost.domain.schedule import ScheduleRule, describe
 from roost.domain.states import State
 from roost.domain.why import LimitUse
-from roost.engine.reading import ScheduleFacts
+from roost.engine.findings import ScheduleFacts
 from roost.engine.work.texts import unpack
 from roost.wire.attempts import Register, Step, UnrecordedStep, Worker
 from roost.wire.batches import Batch

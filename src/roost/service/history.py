@@ -14,7 +14,7 @@ from roost.domain.settle import DEFAULT_RETRY
 from roost.domain.states import TERMINAL, State
 from roost.domain.why import Need, Waits
 from roost.engine import flowreading
-from roost.engine.reading import History
+from roost.engine.findings import History
 from roost.service.core import CallInfo, Core
 from roost.service.seen import LATELY_MS
 from roost.wire.codec import encode, timestamp

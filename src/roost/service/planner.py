@@ -9,7 +9,7 @@ from datetime import datetime
 from roost.domain import schedule as rules
 from roost.domain.states import TERMINAL
 from roost.engine.calls import Fire, FireSchedule, FireSchedules, SetSchedulePaused
-from roost.engine.reading import ScheduleFacts
+from roost.engine.findings import ScheduleFacts
 from roost.errors import NotFound, RoostError
 from roost.service.core import Core
 from roost.service.health import STORE_FAILURES

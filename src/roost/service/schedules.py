@@ -15,7 +15,7 @@ from roost.domain.states import State
 from roost.domain.zones import load_zone
 from roost.engine import calls
 from roost.engine.calls import Fire, FireSchedule
-from roost.engine.reading import ScheduleFacts
+from roost.engine.findings import ScheduleFacts
 from roost.errors import InvalidRequest, NotFound
 from roost.service.admitting import checked_input, metadata_text, refuse_flow, to_request
 from roost.service.core import CallInfo, Core

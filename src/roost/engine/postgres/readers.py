@@ -20,7 +20,7 @@ WAIT_SECONDS = 5.0
 
 
 class PostgresSession:
-    """See `roost.engine.reader.Session`."""
+    """See `roost.engine.session.Session`."""
 
     def __init__(self, connection: Connection) -> None:
         self._cursor: psycopg.Cursor[tuple[Any, ...]] = connection.cursor()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 from roost.engine.searching import bulkrows
+from roost.engine.session import Session
 from roost.errors import InvalidCursor, NotFound
 from roost.wire.bulk import Bulk, BulkResult, BulkResults, Bulks, ListBulkResults, ListBulks
 
@@ -15,16 +16,10 @@ AT_ONCE = 20
 FOREVER = 2**62
 
 
-class Rows(Protocol):
-    """Of `roost.engine.reader.Session`, what is used here."""
-
-    def rows(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]: ...
-
-
 class BulkReader:
     """Reads through ``session``; thread-safe."""
 
-    def __init__(self, session: Callable[[], AbstractContextManager[Rows]]) -> None:
+    def __init__(self, session: Callable[[], AbstractContextManager[Session]]) -> None:
         self._rows_session = session
 
     def running_bulks(self) -> list[bulkrows.StoredBulk]:
@@ -56,7 +51,7 @@ class BulkReader:
         return BulkResults(results=results, cursor=str(results[-1].job) if len(found) > request.limit else None)
 
 
-def _row(session: Rows, id: int) -> tuple[Any, ...]:
+def _row(session: Session, id: int) -> tuple[Any, ...]:
     found = session.rows("bulk_row", id=id)
     if not found:
         raise NotFound(f"there is no bulk operation {id}", path="id", help="roost bulk list shows what there is")

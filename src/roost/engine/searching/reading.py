@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -15,7 +15,6 @@ from roost.domain.query import Query, parse
 from roost.domain.states import State
 from roost.engine import listing, rows
 from roost.engine.searching.bulkreading import BulkReader
-from roost.engine.searching.dialects import Dialect, Queries
 from roost.engine.searching.sources import Sort
 from roost.engine.searching.walk import (
     COUNT_LIMIT,
@@ -29,6 +28,7 @@ from roost.engine.searching.walk import (
     walk,
     write_cursor,
 )
+from roost.engine.session import Session
 from roost.engine.work.texts import pack
 from roost.errors import InvalidCursor, InvalidRequest, NotFound
 from roost.wire.codec import timestamp
@@ -69,17 +69,6 @@ _FACET_JOINS = {
     "j": "",
 }
 _error = msgspec.json.Decoder(ErrorInfo)
-
-
-class Session(Queries, Protocol):
-    """Of `roost.engine.reader.Session`, what is used here."""
-
-    @property
-    def dialect(self) -> Dialect: ...
-    def rows(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]: ...
-    def bounded(self) -> AbstractContextManager[None]:
-        """What runs inside is ended after about two seconds: `Unavailable`."""
-        ...
 
 
 class Candidates(msgspec.Struct):

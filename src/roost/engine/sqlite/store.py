@@ -16,9 +16,10 @@ import msgspec
 
 from roost.engine import catalogue, migrate
 from roost.engine.protocol import Engine
-from roost.engine.reader import Session, SqlReader
+from roost.engine.reader import SqlReader
 from roost.engine.reading import Reader
 from roost.engine.searching.dialects import SQLITE, Dialect
+from roost.engine.session import Session
 from roost.engine.sqlengine import SqlEngine
 from roost.engine.sqlite.connection import CHECKSUM_VFS, open_reader, open_writer, refuse_network_filesystem
 from roost.engine.sqlite.driver import MISFIT, WAYS_OUT, SqliteDriver, misfits, refusal
@@ -43,7 +44,7 @@ class Spec(msgspec.Struct):
 
 
 class SqliteSession:
-    """See `roost.engine.reader.Session`."""
+    """See `roost.engine.session.Session`."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
