@@ -6,6 +6,7 @@ Two ways to write the same: SQLAlchemy's session, and Python's own sqlite3. The 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -34,7 +35,7 @@ class Order(Base):
 
 
 @app.job(queue="mail")
-def thank(order: int, *, customer: str) -> str:
+async def thank(order: int, *, customer: str) -> str:
     """Write a mail."""
     print(f"thanks for order {order}, {customer}", flush=True)
     return customer
@@ -90,6 +91,7 @@ async def main() -> None:
     await asyncio.gather(bringing, working)
     await app.aclose()
     engine.dispose()
+    shutil.rmtree(FOLDER)
 
 
 if __name__ == "__main__":
