@@ -104,7 +104,7 @@ FROM (SELECT job_id, needs_id FROM behind LIMIT :limit) found;
 -- name: job_places
 -- Where these jobs are.
 SELECT j.id, j.kind, j.queue, j.state, j.reason
-FROM unnest(translate(:ids, '[]', '{}')::bigint[]) r (id) JOIN job j ON j.id = ANY (ARRAY[r.id]);
+FROM job j WHERE j.id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 
 -- name: child_put
 INSERT INTO child (parent_id, job_id)

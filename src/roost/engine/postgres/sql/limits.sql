@@ -32,8 +32,7 @@ ON CONFLICT (key) DO UPDATE SET concurrency = excluded.concurrency, rate = exclu
 SELECT coalesce(json_agg(json_build_array(j.id, j.rank, j.created_at, (
   SELECT coalesce(json_agg(json_build_array(l.key, l.cost, l.turn, l.lost) ORDER BY l.key), '[]'::json)
   FROM job_limit l WHERE l.job_id = j.id)))::text, '[]')
-FROM unnest(translate(:ids, '[]', '{}')::bigint[]) r (id)
-JOIN job j ON j.id = ANY (ARRAY[r.id]);
+FROM job j WHERE j.id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 
 -- name: limiter_facts
 -- Each key; whether anybody waits for it; who is the first that does in this queue.
@@ -99,10 +98,9 @@ DELETE FROM job_limit WHERE job_id = ANY (translate(:ids, '[]', '{}')::bigint[])
 
 -- name: limit_options
 SELECT coalesce(json_agg(json_build_array(j.id, j.queue, i.options::json -> 'limits'))::text, '[]')
-FROM unnest(translate(:ids, '[]', '{}')::bigint[]) r (id)
-JOIN job j ON j.id = ANY (ARRAY[r.id])
-JOIN job_input i ON i.job_id = ANY (ARRAY[r.id])
-WHERE i.options::json -> 'limits' IS NOT NULL;
+FROM job j
+JOIN job_input i ON i.job_id = ANY (ARRAY[j.id])
+WHERE j.id = ANY (translate(:ids, '[]', '{}')::bigint[]) AND i.options::json -> 'limits' IS NOT NULL;
 
 -- name: limit_follow
 UPDATE job_limit SET queue = j.queue, parked = CASE WHEN job_limit.parked IS NOT NULL THEN j.rank END

@@ -9,15 +9,14 @@ ORDER BY name FOR SHARE;
 -- What ranks of stored jobs are made of, but for the values that only fair queues ask for.
 SELECT coalesce(json_agg(json_build_array(j.id, j.queue, j.priority, coalesce(j.run_at, j.created_at),
   CASE WHEN j.state IN ('ready', 'running') OR j.reason = 'throttled' THEN 1 ELSE 0 END))::text, '[]')
-FROM unnest(translate(:ids, '[]', '{}')::bigint[]) r (id)
-JOIN job j ON j.id = ANY (ARRAY[r.id]);
+FROM job j WHERE j.id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 
 -- name: order_subjects
 SELECT coalesce(json_agg(json_build_array(j.id, j.kind, j.queue, i.input, i.options::json ->> 'owner',
   i.options::json -> 'tags'))::text, '[]')
-FROM unnest(translate(:ids, '[]', '{}')::bigint[]) r (id)
-JOIN job j ON j.id = ANY (ARRAY[r.id])
-JOIN job_input i ON i.job_id = ANY (ARRAY[r.id]);
+FROM job j
+JOIN job_input i ON i.job_id = ANY (ARRAY[j.id])
+WHERE j.id = ANY (translate(:ids, '[]', '{}')::bigint[]);
 
 -- name: order_next
 -- Jobs of a queue that may still start, a page after the other.
